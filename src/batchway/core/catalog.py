@@ -1,0 +1,107 @@
+"""The catalogue: what models cost by lane, how much they take, and which provider knows a name.
+
+It knows no price by itself: `assemble` gives it a `find` function. What is not known is None, never zero.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+LONGEST_NAME = 256
+"""Characters. Names come from callers: a longer one is no model's and is not worth remembering."""
+
+
+class Rates(Struct, frozen=True, kw_only=True):
+    """Picodollars per text token. One US dollar per million tokens is 1,000,000 picodollars per token."""
+
+    input: int
+    output: int
+    """Reasoning included: every provider bills it as output."""
+    cached: int
+    """Input tokens read from the provider's prefix cache; equal to `input` where no discount is known."""
+    cache_written: int
+    """Input tokens written to it; equal to `input` where writing has no price of its own."""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """From `from_tokens` input tokens on, `rates` hold for the whole request (not only for the tokens above)."""
+
+    from_tokens: int
+    rates: Rates
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """What is known of one model at one provider."""
+
+    provider: str
+    id: str
+    """The catalogue's name of it; callers may use others (dated, `-latest`)."""
+    window: int | None = None
+    """Tokens, as the provider states its context: at most of them prompt and answer share it."""
+    max_output: int | None = None
+    """Tokens of one answer, reasoning included."""
+    prices: dict[str, tuple[Step, ...]] = {}
+    """By lane, and by the name of a service tier with a price of its own (`priority`, `fast`): steps in rising order,
+    the first from 0. A lane that is absent has no known price."""
+    abilities: tuple[str, ...] | None = None
+    """Of `ABILITIES`, sorted; None: not known."""
+
+    def rates(self, lane: str, input_tokens: int) -> Rates | None:
+        """The rates for a request of this length, or None where the lane's price is not known."""
+        found = None
+        for step in self.prices.get(lane, ()):
+            if input_tokens < step.from_tokens:
+                break
+            found = step.rates
+        return found
+
+
+ABILITIES = ("embeddings", "reasoning")
+
+Find = Callable[[str, str], Model | None]
+"""(provider, model name as given) -> what is known of it. It must give equal answers to equal questions."""
+
+
+class Catalog:
+    """Remembers what `find` said: a known model costs one dict lookup."""
+
+    def __init__(self, find: Find, *, remembered: int = 4096) -> None:
+        """`remembered` bounds the names kept, known or not; the oldest is forgotten first."""
+        self._find = find
+        self._remembered = remembered
+        self._models: dict[tuple[str, str], Model | None] = {}
+
+    @classmethod
+    def of(cls, models: Iterable[Model]) -> "Catalog":
+        """A catalogue of these models, each known by its id alone."""
+        table = {(model.provider, model.id): model for model in models}
+        return cls(lambda provider, name: table.get((provider, name)))
+
+    def renew(self, find: Find) -> None:
+        """From here on ask `find`: announced price changes come into force with a new day's."""
+        self._find = find
+        self._models.clear()
+
+    def model(self, provider: str, name: str) -> Model | None:
+        """The model of this name at this provider, or None if it is not known."""
+        try:
+            return self._models[provider, name]
+        except KeyError:
+            return self._look_up(provider, name)
+
+    def rates(self, provider: str, name: str, lane: str, input_tokens: int) -> Rates | None:
+        """The rates of a lane for a request of this length; None: unknown."""
+        model = self.model(provider, name)
+        return None if model is None else model.rates(lane, input_tokens)
+
+    def provider_of(self, name: str, candidates: Sequence[str]) -> str | None:
+        """The first of the candidates that knows this name; their order is the caller's preference."""
+        return next((provider for provider in candidates if self.model(provider, name) is not None), None)
+
+    def _look_up(self, provider: str, name: str) -> Model | None:
+        if len(name) > LONGEST_NAME:
+            return None
+        if len(self._models) >= self._remembered:
+            del self._models[next(iter(self._models))]
+        found = self._models[provider, name] = self._find(provider, name)
+        return found

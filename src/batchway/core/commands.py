@@ -1,0 +1,93 @@
+"""Commands: what the planner wants done. The engine obeys them in order and decides nothing.
+
+Every command carries `why`, the reason in words: it becomes an event (`core.events.tell`), a response header and,
+later, a line of `batchway explain`.
+"""
+
+from msgspec import Struct
+
+from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
+
+
+class Look(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask the store whether this request has an answer already; report with `Looked`."""
+
+    request: Request
+    why: str
+
+
+class Save(Struct, frozen=True, kw_only=True, tag=True):
+    """Put the request on disk; report with `Saved`."""
+
+    request: Request
+    why: str
+
+
+class Call(Struct, frozen=True, kw_only=True, tag=True):
+    """Send one upstream call for these requests (more than one: packed); report `Finished` or `Failed`."""
+
+    call_id: str
+    lane: Lane
+    requests: tuple[Request, ...]
+    riders: tuple[str, ...]
+    """`ask` of everyone who waits for it already, followers included; later ones come by `Join`."""
+    attempt: int
+    why: str
+
+
+class FormJob(Struct, frozen=True, kw_only=True, tag=True):
+    """Form a provider batch of these requests: durable from here on, it lives in rows."""
+
+    job_id: str
+    requests: tuple[Request, ...]
+    why: str
+
+
+class Join(Struct, frozen=True, kw_only=True, tag=True):
+    """This request waits for a call that is under way for its twin; a stream is followed from its beginning."""
+
+    request: Request
+    call_id: str | None
+    """None while the twin itself still waits to be sent."""
+    why: str
+
+
+class Reply(Struct, frozen=True, kw_only=True, tag=True):
+    """Give the caller its answer."""
+
+    request: Request
+    answer: Answer
+    via: Via
+    why: str
+    cost: int | None
+    """Picodollars that this request was charged; None: unknown."""
+    saved: int | None
+    age: float | None = None
+    """Seconds since a cached answer was made."""
+    packed: int = 1
+    batch_id: str | None = None
+
+
+class Refuse(Struct, frozen=True, kw_only=True, tag=True):
+    """Give the caller a fault."""
+
+    request: Request
+    fault: Fault
+    why: str
+
+
+class Cancel(Struct, frozen=True, kw_only=True, tag=True):
+    """End this call upstream: nobody waits for it any more."""
+
+    call_id: str
+    why: str
+
+
+class Book(Struct, frozen=True, kw_only=True, tag=True):
+    """Write this charge, whoever still waits for the answer."""
+
+    charge: Charge
+    why: str
+
+
+Command = Look | Save | Call | FormJob | Join | Reply | Refuse | Cancel | Book

@@ -1,0 +1,164 @@
+"""Events: what happened to a request or a call, with the time and the reason. Metrics, logs, the page and `explain`
+only listen to these; nobody else tells them anything.
+
+An event is the image of a command (`tell`) or of a fact about a call or a caller, so none can be forgotten: what the
+planner decided is what is told.
+"""
+
+from msgspec import Struct
+
+from batchway.core import commands
+from batchway.core.types import Charge, Fault, Lane, Request, Usage, Via
+
+
+class Accepted(Struct, frozen=True, kw_only=True, tag=True):
+    """A request was read and handed to the planner."""
+
+    at: float
+    request: Request
+    reason: str = "well formed"
+
+
+class CallSent(Struct, frozen=True, kw_only=True, tag=True):
+    """A call goes upstream."""
+
+    at: float
+    call_id: str
+    provider: str
+    model: str
+    lane: Lane
+    ids: tuple[str, ...]
+    attempt: int
+    reason: str
+
+
+class CallEnded(Struct, frozen=True, kw_only=True, tag=True):
+    """A call came back, well or not."""
+
+    at: float
+    call_id: str
+    provider: str
+    model: str
+    lane: Lane
+    seconds: float
+    usage: Usage | None
+    fault: Fault | None
+    reason: str
+
+
+class Joined(Struct, frozen=True, kw_only=True, tag=True):
+    """A request waits for its twin's call."""
+
+    at: float
+    request_id: str
+    call_id: str | None
+    reason: str
+
+
+class Waits(Struct, frozen=True, kw_only=True, tag=True):
+    """A request is being looked up or saved before it may go on."""
+
+    at: float
+    request_id: str
+    reason: str
+
+
+class JobFormed(Struct, frozen=True, kw_only=True, tag=True):
+    """A provider batch was formed."""
+
+    at: float
+    job_id: str
+    ids: tuple[str, ...]
+    reason: str
+
+
+class Answered(Struct, frozen=True, kw_only=True, tag=True):
+    """A caller has its answer."""
+
+    at: float
+    request: Request
+    via: Via
+    cost: int | None
+    saved: int | None
+    seconds: float
+    reason: str
+
+
+class Refused(Struct, frozen=True, kw_only=True, tag=True):
+    """A caller has a fault."""
+
+    at: float
+    request: Request
+    fault: Fault
+    seconds: float
+    reason: str
+
+
+class Cancelled(Struct, frozen=True, kw_only=True, tag=True):
+    """A call was ended because nobody waits for it."""
+
+    at: float
+    call_id: str
+    reason: str
+
+
+class Charged(Struct, frozen=True, kw_only=True, tag=True):
+    """A charge was booked."""
+
+    at: float
+    charge: Charge
+    reason: str
+
+
+class CallerLeft(Struct, frozen=True, kw_only=True, tag=True):
+    """A caller went away before its answer."""
+
+    at: float
+    request_id: str
+    reason: str
+
+
+Event = (
+    Accepted | CallSent | CallEnded | Joined | Waits | JobFormed | Answered | Refused | Cancelled | Charged | CallerLeft
+)
+
+
+def tell(command: commands.Command, at: float) -> Event:
+    """The event that obeying this command is."""
+    match command:
+        case commands.Reply():
+            return Answered(
+                at=at,
+                request=command.request,
+                via=command.via,
+                cost=command.cost,
+                saved=command.saved,
+                seconds=at - command.request.asked_at,
+                reason=command.why,
+            )
+        case commands.Call():
+            first = command.requests[0]
+            return CallSent(
+                at=at,
+                call_id=command.call_id,
+                provider=first.provider,
+                model=first.prompt.model,
+                lane=command.lane,
+                ids=tuple(request.id for request in command.requests),
+                attempt=command.attempt,
+                reason=command.why,
+            )
+        case commands.Book():
+            return Charged(at=at, charge=command.charge, reason=command.why)
+        case commands.Join():
+            return Joined(at=at, request_id=command.request.id, call_id=command.call_id, reason=command.why)
+        case commands.Refuse():
+            seconds = at - command.request.asked_at
+            return Refused(at=at, request=command.request, fault=command.fault, seconds=seconds, reason=command.why)
+        case commands.Cancel():
+            return Cancelled(at=at, call_id=command.call_id, reason=command.why)
+        case commands.FormJob():
+            ids = tuple(request.id for request in command.requests)
+            return JobFormed(at=at, job_id=command.job_id, ids=ids, reason=command.why)
+        case commands.Look() | commands.Save():
+            return Waits(at=at, request_id=command.request.id, reason=command.why)

@@ -1,0 +1,70 @@
+"""When two requests are the same, and when one's answer may serve the other (design: reuse).
+
+Three ways of reuse, from the widest to the narrowest rule:
+- cache and coalescing: the request allows it (`reuse`), see `reusable`;
+- a given request_id: the same id and body attaches, whatever `reuse` says;
+- adoption: an identical request of the same key whose predecessor's caller left without its answer gets that one's,
+  whatever `reuse` says, because it is the same caller trying again (SDKs time out and retry without an id).
+"""
+
+from hashlib import sha256
+
+from batchway.core.types import Answer, Request
+
+UNANSWERING = frozenset(
+    {
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "stream",
+        "stream_options",
+        "user",
+    }
+)
+"""Fields of a body that do not change its answer, and so are not part of the fingerprint."""
+
+
+def fingerprint(tenant: str, provider: str, endpoint: str, canonical: bytes) -> str:
+    """A hash of whose request it is, where it goes and what it says. Never equal for two tenants.
+
+    `canonical` is the body in one spelling, without our hints and without `UNANSWERING` (`wire.body.canonical`).
+    """
+    digest = sha256(f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/".encode())
+    digest.update(canonical)
+    return digest.hexdigest()
+
+
+def reusable(request: Request) -> str | None:
+    """None if the request may share an answer with its twins, else why not.
+
+    `auto` shares only what asks to be repeatable: temperature 0 and no seed, or an embedding. Repeated sampling is
+    never collapsed unasked: someone's evaluation depends on it.
+    """
+    prompt = request.prompt
+    if request.reuse == "off":
+        return "reuse is off"
+    if "stateful" in prompt.features:
+        return "the request reads or leaves state at the provider"
+    if request.reuse == "all" or request.endpoint == "embeddings":
+        return None
+    if prompt.temperature != 0:
+        return "reuse=auto shares only requests with temperature 0"
+    if prompt.seed is not None:
+        return "reuse=auto does not share requests with a seed"
+    return None
+
+
+def cacheable(answer: Answer) -> bool:
+    """Only complete answers are kept: truncated, filtered and failed ones never are."""
+    return answer.complete
+
+
+def twin_key(request: Request) -> tuple[str, bool]:
+    """Two requests in flight with equal keys can be answered by one call (a stream only by a stream)."""
+    return request.fingerprint, request.prompt.stream
+
+
+def adoption_key(request: Request) -> tuple[str, str, str]:
+    """What a retry has in common with the request that its caller gave up on."""
+    return request.tenant, request.key, request.fingerprint

@@ -1,0 +1,142 @@
+"""Which lane a request takes, and why: every lane is a candidate with a cost, a chance to be on time and a reason.
+
+Rules (design §4.3): the cheapest lane with enough chance wins; `strategy` overrides; `high` is always direct, `low` is
+batch if offered, else flex, else direct; `normal` follows the deadline, and without one is interactive.
+"""
+
+from collections.abc import Mapping
+from math import inf
+
+from msgspec import Struct
+
+from batchway.core.catalog import Catalog
+from batchway.core.cost import expected_cost
+from batchway.core.errors import BadRequest
+from batchway.core.types import Lane, Request
+
+ENOUGH = 0.95
+"""The chance to be on time that a lane needs before its price counts."""
+
+ASSUMED_OUTPUT = 500
+"""Output tokens assumed for a comparison of costs where the caller gave no bound. Both sides of it use the same."""
+
+LANES: tuple[Lane, ...] = ("direct", "flex", "batch")
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One lane as seen for one request."""
+
+    lane: Lane
+    cost: int | None
+    """Expected picodollars; None: no known price."""
+    chance: float
+    """Of an answer within the deadline, 0 to 1."""
+    ruled_out: str | None = None
+    """Why it cannot be taken, if it cannot."""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """The decision about one request."""
+
+    lane: Lane
+    why: str
+    candidates: tuple[Candidate, ...]
+
+
+class Offers(Struct, frozen=True, kw_only=True):
+    """What one provider offers here: each lane with None, or the reason why it cannot be taken."""
+
+    direct: str | None = None
+    flex: str | None = "this gateway has no flex lane yet"
+    batch: str | None = "this gateway has no batch lane yet"
+
+    def ruled_out(self, lane: Lane) -> str | None:
+        """Why this lane cannot be taken, or None."""
+        return self.direct if lane == "direct" else self.flex if lane == "flex" else self.batch
+
+
+def route(request: Request, offers: Offers, catalog: Catalog) -> Route:
+    """Choose the lane of one request. Raises BadRequest when the provider offers none at all."""
+    candidates = tuple(_candidate(lane, request, offers, catalog) for lane in LANES)
+    open_lanes = {candidate.lane: candidate for candidate in candidates if candidate.ruled_out is None}
+    if not open_lanes:
+        reasons = "; ".join(f"{candidate.lane}: {candidate.ruled_out}" for candidate in candidates)
+        raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")
+    lane, why = _choose(request, open_lanes, offers)
+    return Route(lane=lane, why=why, candidates=candidates)
+
+
+def _candidate(lane: Lane, request: Request, offers: Offers, catalog: Catalog) -> Candidate:
+    rates = catalog.rates(request.provider, request.prompt.model, lane, request.tokens)
+    output = 0 if request.endpoint == "embeddings" else request.prompt.max_output or ASSUMED_OUTPUT
+    return Candidate(
+        lane=lane,
+        cost=expected_cost(request.tokens, output * request.prompt.n, rates) if rates is not None else None,
+        chance=1.0 if lane == "direct" else 0.0,
+        ruled_out=offers.ruled_out(lane),
+    )
+
+
+def _choose(request: Request, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:
+    if request.strategy != "auto":
+        return _override(request.strategy, open_lanes, offers)
+    if request.priority == "high":
+        return _first(("direct", "flex", "batch"), open_lanes, "priority high goes direct")
+    if request.priority == "low":
+        return _first(("batch", "flex", "direct"), open_lanes, "priority low goes by the cheapest lane offered")
+    if len(open_lanes) == 1:
+        return next(iter(open_lanes)), "the only lane open here"
+    if request.deadline is None:
+        return _first(("direct", "flex", "batch"), open_lanes, "no deadline given: interactive")
+    return _cheapest(open_lanes)
+
+
+def _override(strategy: Lane, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:
+    if strategy in open_lanes:
+        return strategy, f"strategy {strategy} asked for"
+    lane, _ = _first(("direct", "flex", "batch"), open_lanes, "")
+    return lane, f"strategy {strategy} asked for, but {offers.ruled_out(strategy)}"
+
+
+def _first(order: tuple[Lane, ...], open_lanes: Mapping[Lane, Candidate], why: str) -> tuple[Lane, str]:
+    return next(lane for lane in order if lane in open_lanes), why
+
+
+def _cheapest(open_lanes: Mapping[Lane, Candidate]) -> tuple[Lane, str]:
+    """The cheapest lane with enough chance; a lane without a known price is never taken for being cheap."""
+    likely = [candidate for candidate in open_lanes.values() if candidate.chance >= ENOUGH]
+    if not likely:
+        best = max(open_lanes.values(), key=lambda candidate: candidate.chance)
+        return best.lane, f"no lane is likely to be on time; {best.lane} has the best chance"
+    best = min(likely, key=lambda candidate: inf if candidate.cost is None else candidate.cost)
+    return best.lane, "the cheapest lane that is likely to be on time"
+
+
+def resolve_model(
+    model: str, hinted: str | None, *, default: str, names: Mapping[str, str], catalog: Catalog
+) -> tuple[str, str]:
+    """The provider and the model's name there.
+
+    `names` maps every configured provider's names (aliases included) to its own. In this order: the `provider` hint;
+    a `provider/model` prefix of a configured provider; the provider that the catalogue knows to have the model, if it
+    is not the default one; the default.
+    """
+    if hinted is not None:
+        if hinted not in names:
+            raise BadRequest(
+                f"provider: '{hinted}' is not configured; configured: {', '.join(sorted(set(names.values())))}.",
+                param="provider",
+                code="unknown_provider",
+            )
+        provider = names[hinted]
+        prefix, _, rest = model.partition("/")
+        return provider, rest if rest and names.get(prefix) == provider and catalog.model(provider, model) is None else model
+    prefix, slash, rest = model.partition("/")
+    if slash and rest and prefix in names and not (
+        names[prefix] != default and catalog.model(default, model) is not None
+    ):
+        return names[prefix], rest
+    if catalog.model(default, model) is not None:
+        return default, model
+    known = catalog.provider_of(model, tuple(sorted(set(names.values()))))
+    return known or default, model

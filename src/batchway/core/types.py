@@ -1,0 +1,161 @@
+"""The values that travel between the rooms: frozen, comparable, without I/O.
+
+Times are seconds since the epoch, given by the caller's clock; sizes are bytes; money is integer picodollars
+(10⁻¹² USD), so that the cheapest token in use ($0.01 per million = 10,000 picodollars) is a whole number.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Endpoint = Literal["chat", "embeddings", "responses"]
+Lane = Literal["direct", "flex", "batch"]
+Via = Literal["direct", "flex", "batch", "cache", "coalesced"]
+Priority = Literal["low", "normal", "high"]
+Strategy = Literal["auto", "direct", "flex", "batch"]
+Reuse = Literal["off", "auto", "all"]
+Packing = Literal["never", "auto", "always"]
+Optimize = Literal["off", "fit"]
+OnDeadline = Literal["escalate", "fail"]
+
+PICODOLLARS = 10**12
+"""Picodollars in one US dollar."""
+
+
+class Hints(Struct, frozen=True, kw_only=True):
+    """What a caller (or the defaults of its key) says about how a request may be answered. None means unset."""
+
+    provider: str | None = None
+    priority: Priority | None = None
+    strategy: Strategy | None = None
+    deadline: float | str | None = None
+    """Seconds from acceptance, or an RFC 3339 instant; `Request.deadline` holds it resolved."""
+    request_id: str | None = None
+    caller_id: str | None = None
+    tags: dict[str, object] | None = None
+    reuse: Reuse | None = None
+    packing: Packing | None = None
+    optimize: Optimize | None = None
+    on_deadline: OnDeadline | None = None
+
+
+class Prompt(Struct, frozen=True, kw_only=True):
+    """What wire read from a body: all that a decision may depend on. Core never indexes the body itself."""
+
+    model: str
+    texts: tuple[str, ...] = ()
+    """Every text the model will read, in order (system, turns, tool results; inputs of embeddings)."""
+    system: str = ""
+    """System and developer text, joined: part of the key of a pack window."""
+    stream: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    n: int = 1
+    max_output: int | None = None
+    """The caller's own bound on output tokens, if it gave one."""
+    features: tuple[str, ...] = ()
+    """What rules lanes out, sorted: audio, images, logprobs, response_format, stateful, tools."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What one caller asked, with its hints resolved against the defaults in force."""
+
+    id: str
+    """What the caller sees, its own where it gave one."""
+    ask: str
+    """Unique for each time of asking: two callers may ask with one `id`, and one of them may leave."""
+    tenant: str
+    key: str
+    """Name of the gateway key it came with; `default` where none are configured."""
+    caller: str
+    provider: str
+    endpoint: Endpoint
+    body: bytes
+    """The body for the provider: as given, without our hints."""
+    prompt: Prompt
+    fingerprint: str
+    """Equal for two requests of one tenant exactly when the same answer would serve both; see `core.fingerprint`."""
+    tokens: int
+    """A bound on the input tokens: never fewer than the model will count, see `core.tokens.bound`."""
+    asked_at: float
+    deadline: float | None = None
+    priority: Priority = "normal"
+    strategy: Strategy = "auto"
+    reuse: Reuse = "auto"
+    packing: Packing = "never"
+    optimize: Optimize = "off"
+    on_deadline: OnDeadline = "escalate"
+    named: bool = False
+    """The caller gave the id: the same id and fingerprint attaches to this request, another body is a conflict."""
+    durable: bool = False
+    """It must be on disk before it is sent or acknowledged (batch lane, 202, or a given id where a store is open)."""
+    authorization: str | None = None
+    """The caller's own bearer, where the gateway has no provider key and forwards it. Never logged."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens as the provider billed them. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_written: int = 0
+    reasoning: int = 0
+    tier: str | None = None
+    """The service tier that the provider says it used (`flex`, `priority`, …), where it says so."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A result as the endpoint's object, in the shape of the front that asked."""
+
+    body: bytes
+    usage: Usage | None = None
+    complete: bool = True
+    """Every choice ended by itself (`stop` or `tool_calls`): only such an answer may be cached."""
+    finished_at: float = 0.0
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """The typed failure of one request; `core.errors` holds the tree that makes them."""
+
+    whose: Literal["yours", "theirs", "ours"]
+    status: int
+    type: str
+    code: str | None
+    message: str
+    param: str | None = None
+    retry_after: float | None = None
+    """Seconds after which trying again makes sense, where known."""
+    billed: Literal["no", "unknown"] = "no"
+    """`unknown`: the provider may have done the work and may charge for it, so nobody retries it unasked."""
+    passing: bool = False
+    """The same request may succeed when sent again later."""
+    body: bytes | None = None
+    """The provider's own error body (scrubbed), passed through to the caller."""
+    healthy: bool = True
+    """False: the failure says something about the provider's health, not about this request."""
+
+
+class Charge(Struct, frozen=True, kw_only=True):
+    """One line of what a call cost one request, beside what it would have cost sent alone and directly."""
+
+    call_id: str
+    """The call whose answer it got; a cache hit names the call that made the cached answer."""
+    request_id: str
+    """Or `overhead`, for what no request asked for: guard samples and double-paid rows."""
+    tenant: str
+    key: str
+    provider: str
+    model: str
+    via: Via
+    usage: Usage
+    cost: int | None
+    """Picodollars; None where the model has no known price."""
+    counterfactual: int | None
+    at: float

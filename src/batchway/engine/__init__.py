@@ -1,0 +1,1 @@
+"""The live driver: obeys the planner's commands with real calls, timers and callers, and decides nothing."""

@@ -1,0 +1,130 @@
+"""Making one upstream call: send it, read it, report to the engine what came of it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from batchway.core import facts
+from batchway.core.commands import Call
+from batchway.core.errors import Internal, Refusal, UpstreamCut, UpstreamMalformed
+from batchway.core.fingerprint import reusable
+from batchway.core.limits import Report
+from batchway.core.types import Answer, Fault, Request
+from batchway.engine.tape import Frame, Tape
+from batchway.ports import Clock, Dialect, Incoming, IncomingStream, Sender
+from batchway.wire import sse
+from batchway.wire.endpoints import StreamReader
+
+_log = structlog.get_logger()
+
+
+class Desk(Protocol):
+    """Whom a call reports to."""
+
+    def tell(self, fact: facts.Fact) -> None: ...
+    def begin(self, call_id: str, tape: Tape) -> None:
+        """The first frames are there: whoever waits for this call follows its tape."""
+        ...
+
+
+class Calls:
+    """Makes calls through the dialect of each request's provider."""
+
+    def __init__(
+        self, dialects: Mapping[str, Dialect], sender: Sender, clock: Clock, desk: Desk, *, max_body: int
+    ) -> None:
+        self._dialects = dialects
+        self._sender = sender
+        self._clock = clock
+        self._desk = desk
+        self._max_body = max_body
+
+    async def make(self, call: Call) -> None:
+        """Make this call and report `Finished` or `Failed`, whatever happens but cancellation."""
+        request = call.requests[0]
+        dialect = self._dialects[request.provider]
+        tape = Tape(keep=request.named or reusable(request) is None) if request.prompt.stream else None
+        try:
+            if tape is None:
+                ended = await self._send(call.call_id, request, dialect)
+            else:
+                ended = await self._stream(call.call_id, request, dialect, tape)
+        except Refusal as refusal:
+            ended = facts.Failed(call.call_id, refusal.fault)
+        except Exception as error:  # A defect: it may fail this call, never the gateway.
+            _log.exception("a call failed by a defect", call_id=call.call_id, provider=request.provider)
+            fault = Internal(f"A call failed by a defect of batchway ({type(error).__name__}); see the log.").fault
+            ended = facts.Failed(call.call_id, fault)
+        # The callers hear how it ended before the tape says that it has.
+        self._desk.tell(ended)
+        if tape is not None:
+            tape.end()
+
+    async def _send(self, call_id: str, request: Request, dialect: Dialect) -> facts.Fact:
+        incoming = await self._sender.send(dialect.encode(request))
+        now = self._clock.now()
+        return _ended(call_id, dialect.decode(request, incoming, now), dialect.report(incoming.headers, now))
+
+    async def _stream(self, call_id: str, request: Request, dialect: Dialect, tape: Tape) -> facts.Fact:
+        async with self._sender.stream(dialect.encode(request)) as incoming:
+            now = self._clock.now()
+            report = dialect.report(incoming.headers, now)
+            if not 200 <= incoming.status < 300:
+                whole = Incoming(status=incoming.status, headers=incoming.headers, body=await incoming.body())
+                return _ended(call_id, dialect.decode(request, whole, now), report)
+            reader = dialect.follow(request, fold=tape.keep)
+            fault = await self._copy(call_id, incoming, reader, dialect, tape)
+            return _ended(call_id, fault or reader.answer(self._clock.now()), report)
+
+    async def _copy(
+        self, call_id: str, incoming: IncomingStream, reader: StreamReader, dialect: Dialect, tape: Tape
+    ) -> Fault | None:
+        """Write the frames to the tape as they come. The fault, if the stream has one or ends too early."""
+        cutter = sse.FrameCutter(self._max_body)
+        begun = False
+        size = 0
+        async for data in incoming.chunks():
+            size += len(data)
+            if size > self._max_body:
+                return UpstreamMalformed(f"The stream is longer than {self._max_body} bytes.").fault
+            try:
+                frames = _read(cutter.feed(data), reader)
+            except (msgspec.DecodeError, ValueError) as error:
+                return UpstreamMalformed(f"The stream holds a frame that cannot be read ({error}).").fault
+            if frames:
+                if not begun:
+                    begun = True
+                    self._desk.begin(call_id, tape)
+                await tape.write(frames)
+            if reader.error is not None:
+                return dialect.error_frame(reader.error)
+            if reader.done:
+                break
+        if reader.whole:
+            return None
+        return UpstreamCut("The provider's stream stopped before the answer ended.").fault
+
+
+def _read(frames: list[bytes], reader: StreamReader) -> list[Frame]:
+    """The frames to pass on: not the end mark, which the server sends when all is told, and not an error."""
+    passed: list[Frame] = []
+    for frame in frames:
+        data = sse.payload(frame)
+        if data is None:
+            # A comment: providers send them to keep the connection alive, ours to the caller needs that too.
+            passed.append((frame, False))
+            continue
+        only_usage = reader.read(data)
+        if reader.error is not None:
+            break
+        if data != b"[DONE]":
+            passed.append((frame, only_usage))
+    return passed
+
+
+def _ended(call_id: str, result: Answer | Fault, report: Report | None) -> facts.Fact:
+    if isinstance(result, Fault):
+        return facts.Failed(call_id, result, report)
+    return facts.Finished(call_id, (result,), report)

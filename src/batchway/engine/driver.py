@@ -1,0 +1,255 @@
+"""The engine: tells the planner what happens, obeys its commands, and hands each caller its outcome.
+
+Everything runs on one event loop. A caller's `ask` returns a future; a call is one task of the engine's task group; the
+planner's deadline is one alarm of the clock. Listeners hear every command as an event, and when calls end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+from msgspec import Struct
+
+from batchway.core import facts
+from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.errors import Stopping
+from batchway.core.events import Accepted, CallEnded, CallerLeft, Event, tell
+from batchway.core.planner import Load, Planner
+from batchway.core.types import Fault, Request, Usage
+from batchway.engine.calls import Calls
+from batchway.engine.tape import Tape
+from batchway.ports import Alarm, Clock, Dialect, Listener, Sender
+
+Ending = Reply | Refuse
+
+
+class Stream(Struct, frozen=True):
+    """The frames of an answer as they come, and how it ends."""
+
+    tape: Tape
+    ending: "asyncio.Future[Ending]"
+
+
+Outcome = Reply | Refuse | Stream
+
+
+class _Caller:
+    """Someone who waits: for an outcome at first, and while a stream runs for its ending."""
+
+    __slots__ = ("ending", "outcome", "request")
+
+    def __init__(self, request: Request, outcome: "asyncio.Future[Outcome]") -> None:
+        self.request = request
+        self.outcome = outcome
+        self.ending: asyncio.Future[Ending] | None = None
+
+
+class _Underway:
+    """A call under way and who rides on it."""
+
+    __slots__ = ("call", "riders", "sent_at", "tape", "task")
+
+    def __init__(self, call: Call, riders: list[str], sent_at: float) -> None:
+        self.call = call
+        self.riders = riders
+        self.sent_at = sent_at
+        self.tape: Tape | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Engine:
+    """Use as an async context manager: entering starts it, leaving drains it and ends what is left."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        dialects: Mapping[str, Dialect],
+        sender: Sender,
+        clock: Clock,
+        listeners: Sequence[Listener],
+        *,
+        max_body: int,
+        drain_timeout: float,
+    ) -> None:
+        self.clock = clock
+        self._planner = planner
+        self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
+        self._listeners = tuple(listeners)
+        self._drain_timeout = drain_timeout
+        self._callers: dict[str, _Caller] = {}
+        self._underway: dict[str, _Underway] = {}
+        self._alarm: Alarm | None = None
+        self._alarm_at: float | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._empty: asyncio.Event = asyncio.Event()
+        self._do: dict[type[Command], Callable[..., None]] = {
+            Reply: self._end,
+            Refuse: self._end,
+            Call: self._call,
+            Join: self._join,
+            Cancel: self._cancel,
+            Book: self._booked,
+        }
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.drain()
+        for underway in list(self._underway.values()):
+            if underway.task is not None:
+                underway.task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    # Callers
+
+    def ask(self, request: Request) -> "asyncio.Future[Outcome]":
+        """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._callers[request.ask] = _Caller(request, outcome)
+        self._publish(Accepted(at=request.asked_at, request=request))
+        self.tell(facts.Asked(request))
+        return outcome
+
+    def leave(self, ask: str, *, keep: bool = False) -> None:
+        """The caller is gone (or has waited long enough: `keep`). It gets nothing any more."""
+        caller = self._callers.pop(ask, None)
+        if caller is None:
+            return
+        reason = "waited as long as it wanted to" if keep else "closed its connection"
+        self._publish(CallerLeft(at=self.clock.now(), request_id=caller.request.id, reason=reason))
+        self.tell(facts.Left(ask, keep))
+
+    def load(self) -> Load:
+        """How much is under way."""
+        return self._planner.load()
+
+    async def drain(self) -> None:
+        """Take nothing new, and give what is under way `drain_timeout` seconds to end; then refuse the rest."""
+        self.tell(facts.Stopping())
+        if self._callers:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(self._drain_timeout):
+                    await self._empty.wait()
+            except TimeoutError:
+                self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
+        for caller in list(self._callers.values()):
+            self._end(Refuse(request=caller.request, fault=fault, why="stopped before its answer came"))
+
+    # The planner
+
+    def tell(self, fact: facts.Fact) -> None:
+        """Tell the planner, and obey."""
+        now = self.clock.now()
+        if isinstance(fact, facts.Finished | facts.Failed):
+            self._call_ended(fact, now)
+        for command in self._planner.receive(fact, now):
+            self._do[type(command)](command)
+            self._publish(tell(command, now))
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """One alarm for the planner's deadline. An alarm that comes too early does no harm and is left standing."""
+        deadline = self._planner.deadline()
+        if deadline is None or (self._alarm_at is not None and self._alarm_at <= deadline):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = deadline
+        self._alarm = self.clock.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = self._alarm_at = None
+        self.tell(facts.TimePassed())
+
+    def _publish(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    # Commands
+
+    def _call(self, call: Call) -> None:
+        underway = _Underway(call, list(call.riders), self.clock.now())
+        self._underway[call.call_id] = underway
+        underway.task = self._tasks.create_task(self._calls.make(call))
+
+    def _join(self, join: Join) -> None:
+        underway = self._underway.get(join.call_id) if join.call_id is not None else None
+        if underway is None:
+            return
+        underway.riders.append(join.request.ask)
+        if underway.tape is not None and join.request.prompt.stream:
+            self._follow(join.request.ask, underway.tape)
+
+    def _cancel(self, cancel: Cancel) -> None:
+        underway = self._underway.pop(cancel.call_id, None)
+        if underway is not None and underway.task is not None:
+            underway.task.cancel()
+
+    def _end(self, ending: Ending) -> None:
+        caller = self._callers.pop(ending.request.ask, None)
+        if caller is None:
+            return
+        if caller.ending is not None:
+            caller.ending.set_result(ending)
+        elif not caller.outcome.done():
+            caller.outcome.set_result(ending)
+        if not self._callers:
+            self._empty.set()
+
+    def _booked(self, book: Book) -> None:
+        """Listeners keep the charge; there is nothing else to do without a store."""
+
+    # Calls
+
+    def begin(self, call_id: str, tape: Tape) -> None:
+        """The first frames of a stream are there: whoever waits for this call follows its tape."""
+        underway = self._underway.get(call_id)
+        if underway is None:
+            return
+        underway.tape = tape
+        for ask in underway.riders:
+            self._follow(ask, tape)
+        self.tell(facts.Started(call_id))
+
+    def _follow(self, ask: str, tape: Tape) -> None:
+        caller = self._callers.get(ask)
+        if caller is None or not caller.request.prompt.stream or caller.outcome.done():
+            return
+        caller.ending = asyncio.get_running_loop().create_future()
+        caller.outcome.set_result(Stream(tape, caller.ending))
+
+    def _call_ended(self, fact: facts.Finished | facts.Failed, now: float) -> None:
+        underway = self._underway.pop(fact.call_id, None)
+        if underway is None:
+            return
+        call = underway.call
+        fault = fact.fault if isinstance(fact, facts.Failed) else None
+        self._publish(
+            CallEnded(
+                at=now,
+                call_id=call.call_id,
+                provider=call.requests[0].provider,
+                model=call.requests[0].prompt.model,
+                lane=call.lane,
+                seconds=now - underway.sent_at,
+                usage=_usage(fact),
+                fault=fault,
+                reason=fault.message if fault else "answered",
+            )
+        )
+
+
+def _usage(fact: facts.Finished | facts.Failed) -> Usage | None:
+    """What the call cost in tokens, where it answered exactly one request."""
+    if isinstance(fact, facts.Failed) or len(fact.answers) != 1:
+        return None
+    answer = fact.answers[0]
+    return None if isinstance(answer, Fault) else answer.usage

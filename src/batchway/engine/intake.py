@@ -1,0 +1,191 @@
+"""Intake: from a body as it came in to a Request that can be decided upon, hints and defaults resolved."""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+import msgspec
+from msgspec import Raw, Struct
+
+from batchway.core.catalog import Catalog
+from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
+from batchway.core.fingerprint import UNANSWERING, fingerprint
+from batchway.core.router import resolve_model
+from batchway.core.tokens import TokenCounts
+from batchway.core.types import Hints, Prompt, Request
+from batchway.wire import body, hints
+from batchway.wire.endpoints import Front
+from batchway.wire.reading import Reading
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Who asks, as the access check found it."""
+
+    tenant: str
+    key: str
+    scope: str = "infer"
+    defaults: Hints = hints.NO_HINTS
+    authorization: str | None = None
+    """The caller's own bearer, to be forwarded where the gateway has no key of the provider; None: never forward."""
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What is filled in where a request says nothing. None: nothing is put into a request that did not ask for it."""
+
+    provider: str
+    hints: Hints = hints.NO_HINTS
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """A request, and what its caller wants to see of the answer."""
+
+    request: Request
+    include_usage: bool
+    native: bool
+    """The caller used a native field, so that its answer carries `content`."""
+
+
+class Intake:
+    """Makes requests. `names` maps every name of a configured provider to its own; `keyed` are those with a key."""
+
+    def __init__(
+        self,
+        *,
+        defaults: Defaults,
+        names: Mapping[str, str],
+        keyed: frozenset[str],
+        keyless: frozenset[str],
+        catalog: Catalog,
+        counts: TokenCounts,
+        ids: Callable[[], str],
+        max_depth: int,
+    ) -> None:
+        self._defaults = defaults
+        self._names = names
+        self._keyed = keyed
+        self._keyless = keyless
+        self._catalog = catalog
+        self._counts = counts
+        self._ids = ids
+        self._max_depth = max_depth
+
+    def take(
+        self, front: Front, content: bytes, headers: Mapping[str, str], identity: Identity, now: float
+    ) -> Taken:
+        """Read, check and resolve. Raises a Refusal that names the field."""
+        body.check(content, self._max_depth)
+        reading = front.read(content)
+        said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults, self._defaults.hints)
+        model = reading.prompt.model or self._defaults.model
+        if not model:
+            raise BadRequest(
+                "model: missing; name one, or set DEFAULT_MODEL.", param="model", code="missing_required_parameter"
+            )
+        if model == "auto":
+            raise BadRequest("model: 'auto' is not offered yet; name a model.", param="model", code="model_not_found")
+        provider, model = resolve_model(
+            model, said.provider, default=self._defaults.provider, names=self._names, catalog=self._catalog
+        )
+        changes = self._changes(front, reading, model)
+        if changes or reading.ours:
+            content = _rewrite(content, reading, changes)
+            # What was filled in is part of the question.
+            prompt = front.read(content).prompt
+        else:
+            prompt = reading.prompt
+        tenant, authorization = self._account(provider, identity)
+        request = self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
+        return Taken(
+            request=request,
+            include_usage=reading.include_usage,
+            native=bool(reading.ours),
+        )
+
+    def _request(
+        self,
+        front: Front,
+        content: bytes,
+        prompt: Prompt,
+        said: Hints,
+        provider: str,
+        tenant: str,
+        identity: Identity,
+        reading: Reading,
+        authorization: str | None,
+        now: float,
+    ) -> Request:
+        ask = self._ids()
+        return Request(
+            id=said.request_id or ask,
+            ask=ask,
+            tenant=tenant,
+            key=identity.key,
+            caller=said.caller_id or reading.user or identity.key,
+            provider=provider,
+            endpoint=front.endpoint,
+            body=content,
+            prompt=prompt,
+            fingerprint=fingerprint(tenant, provider, front.endpoint, body.canonical(content, UNANSWERING)),
+            tokens=self._counts.bound(prompt),
+            asked_at=now,
+            deadline=hints.resolve_deadline(said.deadline, now),
+            priority=said.priority or "normal",
+            strategy=said.strategy or "auto",
+            reuse=said.reuse or "auto",
+            packing=said.packing or "never",
+            optimize=said.optimize or "off",
+            on_deadline=said.on_deadline or "escalate",
+            named=said.request_id is not None,
+            authorization=authorization,
+        )
+
+    def _changes(self, front: Front, reading: Reading, model: str) -> dict[str, Raw]:
+        """Fields to set in the body: the model's name at its provider, and defaults that the settings give."""
+        prompt, defaults = reading.prompt, self._defaults
+        changes: dict[str, Raw] = {}
+        if model != prompt.model:
+            changes["model"] = body.raw(model)
+        if front.endpoint == "embeddings":
+            return changes
+        output = "max_tokens" if front.endpoint == "chat" else "max_output_tokens"
+        for field, given, default in (
+            (output, prompt.max_output, defaults.max_output_tokens),
+            ("temperature", prompt.temperature, defaults.temperature),
+            ("top_p", prompt.top_p, defaults.top_p),
+        ):
+            if given is None and default is not None:
+                changes[field] = body.raw(default)
+        return changes
+
+    def _account(self, provider: str, identity: Identity) -> tuple[str, str | None]:
+        """The tenant, and the bearer to forward. A forwarded key is its own tenant: its hash names it."""
+        if provider in self._keyed:
+            return identity.tenant, None
+        if identity.authorization is not None:
+            return "bearer-" + sha256(identity.authorization.encode()).hexdigest()[:32], identity.authorization
+        if provider in self._keyless:
+            return identity.tenant, None
+        if identity.key == "default":
+            raise Unauthorized(
+                f"No key for '{provider}': configure one for the gateway, or send your own as a bearer.",
+                code="missing_api_key",
+            )
+        raise Unconfigured(f"The gateway has no key for '{provider}'; its owner must configure one.")
+
+
+def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes:
+    fields = body.fields(content)
+    for name in reading.ours:
+        given = fields.get(name)
+        if not (name == "provider" and given is not None and bytes(given).startswith(b"{")):
+            fields.pop(name, None)
+    fields.update(changes)
+    return body.join(fields)
+
+
+def decode_error(error: msgspec.DecodeError) -> BadRequest:
+    """A body that is not JSON at all."""
+    return hints.refusal(error)

@@ -1,0 +1,67 @@
+"""The models that callers may name: asked from every configured provider, kept for a minute."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw, Struct
+
+from batchway.core.errors import Refusal
+from batchway.ports import Clock, Dialect, Incoming, Sender
+from batchway.wire import body
+
+KEEP = 60.0
+"""Seconds that a list is kept: enough for a page that asks often, short enough to see a new model."""
+
+
+class _List(Struct):
+    data: list[dict[str, Raw]]
+
+
+_list = msgspec.json.Decoder(_List)
+
+
+class Models:
+    """Lists and looks up. The default provider's models keep their names, the others' get `provider/` before them."""
+
+    def __init__(self, dialects: Mapping[str, Dialect], default: str, sender: Sender, clock: Clock) -> None:
+        self._dialects = dialects
+        self._default = default
+        self._sender = sender
+        self._clock = clock
+        self._kept: tuple[float, bytes] | None = None
+
+    async def list(self, authorization: str | None) -> tuple[bytes, str]:
+        """All models in OpenAI's list shape, and which providers did not answer. A forwarded bearer is not kept for."""
+        now = self._clock.now()
+        if authorization is None and self._kept is not None and self._kept[0] > now:
+            return self._kept[1], ""
+        asked = [self._models_of(name, authorization) for name in self._dialects]
+        found = dict(zip(self._dialects, await asyncio.gather(*asked), strict=True))
+        models = [model for name, listed in found.items() if not isinstance(listed, str) for model in listed]
+        silent = "; ".join(f"{name}: {listed}" for name, listed in found.items() if isinstance(listed, str))
+        content = body.join({"object": body.raw("list"), "data": body.raw(models)})
+        if authorization is None and not silent:
+            self._kept = (now + KEEP, content)
+        return content, silent
+
+    async def _models_of(self, provider: str, authorization: str | None) -> "list[dict[str, Raw]] | str":
+        """The models of one provider, or why there are none to show."""
+        try:
+            incoming = await self._sender.send(self._dialects[provider].encode_models(None, authorization))
+            if incoming.status != 200:
+                return f"answered {incoming.status}"
+            models = _list.decode(incoming.body).data
+        except Refusal as refusal:
+            return refusal.fault.message
+        except msgspec.DecodeError as error:
+            return f"its list cannot be read ({error})"
+        if provider != self._default:
+            for model in models:
+                name = msgspec.json.decode(model["id"], type=str)
+                model["id"] = body.raw(f"{provider}/{name}")
+        return models
+
+    async def look_up(self, provider: str, model: str, authorization: str | None) -> Incoming:
+        """One model as its provider describes it."""
+        return await self._sender.send(self._dialects[provider].encode_models(model, authorization))

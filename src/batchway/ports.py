@@ -1,0 +1,112 @@
+"""What the engine needs from outside, as small protocols. `assemble` joins them to the parts that do it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from batchway.core.events import Event
+from batchway.core.limits import Report
+from batchway.core.types import Answer, Fault, Request
+from batchway.wire.endpoints import StreamReader
+
+
+class Alarm(Protocol):
+    """A call that a clock will make."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, live or moved by hand."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def call_at(self, when: float, action: Callable[[], None]) -> Alarm:
+        """Do this at that time, or as soon as possible if it is past."""
+        ...
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """An HTTP request to a provider."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Incoming(Struct, frozen=True, kw_only=True):
+    """A whole HTTP response of a provider. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class IncomingStream(Protocol):
+    """An HTTP response whose body is read as it comes."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body piece by piece; the next piece is read from the network only when it is asked for."""
+        ...
+
+    async def body(self) -> bytes:
+        """The whole body, within the bound on responses."""
+        ...
+
+
+class Sender(Protocol):
+    """The one thing that talks to providers.
+
+    Raises errors of `core.errors.Theirs`: Unreachable (nothing was sent), UpstreamTimeout, UpstreamCut,
+    UpstreamMalformed (larger than the bound).
+    """
+
+    async def send(self, outgoing: Outgoing) -> Incoming: ...
+    def stream(self, outgoing: Outgoing) -> AbstractAsyncContextManager[IncomingStream]: ...
+
+
+class Dialect(Protocol):
+    """How one provider is spoken to: pure encoding and decoding."""
+
+    def encode(self, request: Request) -> Outgoing:
+        """The HTTP request that asks this."""
+        ...
+
+    def encode_models(self, model: str | None, authorization: str | None) -> Outgoing:
+        """The HTTP request for the list of models, or for one; `authorization` is used where we have no key."""
+        ...
+
+    def fault(self, incoming: Incoming) -> Fault:
+        """The fault that an error status is."""
+        ...
+
+    def decode(self, request: Request, incoming: Incoming, now: float) -> Answer | Fault:
+        """What came back, as an answer or a fault."""
+        ...
+
+    def follow(self, request: Request, *, fold: bool) -> StreamReader:
+        """A reader of the frames of a stream; `fold`: keep what is needed to make a whole answer of it."""
+        ...
+
+    def error_frame(self, error: bytes) -> Fault:
+        """The fault that an error inside a stream is."""
+        ...
+
+    def report(self, headers: Mapping[str, str], now: float) -> Report | None:
+        """What the response headers say about rate limits."""
+        ...
+
+
+Listener = Callable[[Event], None]
+"""Someone who is told what happened. It must not raise and must not wait."""

@@ -1,0 +1,101 @@
+"""The providers known by name: dialect, base URL, key variables, lanes. A truly compatible vendor is one row."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from batchway.core.types import Lane
+from batchway.ports import Dialect
+from batchway.providers.openai import OpenAIDialect
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One provider as shipped; settings may change its base URL, key and lanes."""
+
+    name: str
+    dialect: str
+    base_url: str | None
+    """None: it must be set (a `generic` upstream)."""
+    key_variables: tuple[str, ...]
+    url_variables: tuple[str, ...]
+    batch_api: bool = False
+    flex: bool = False
+    aliases: tuple[str, ...] = ()
+    needs_key: bool = True
+
+
+ROWS: tuple[Row, ...] = (
+    # providers.md §1 (base URLs, variables), §2 (batch APIs), §15 (flex)
+    Row(
+        name="openai",
+        dialect="openai",
+        base_url="https://api.openai.com/v1",
+        key_variables=("OPENAI_API_KEY",),
+        url_variables=("OPENAI_BASE_URL",),
+        batch_api=True,
+        flex=True,
+    ),
+    Row(
+        name="grok",
+        dialect="openai",
+        base_url="https://api.x.ai/v1",
+        key_variables=("XAI_API_KEY",),
+        url_variables=("XAI_BASE_URL", "XAI_API_BASE"),
+        batch_api=True,
+        aliases=("xai",),
+    ),
+    Row(
+        name="deepinfra",
+        dialect="openai",
+        base_url="https://api.deepinfra.com/v1/openai",
+        key_variables=("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"),
+        url_variables=("DEEPINFRA_BASE_URL",),
+        batch_api=True,
+    ),
+    Row(
+        name="groq",
+        dialect="openai",
+        base_url="https://api.groq.com/openai/v1",
+        key_variables=("GROQ_API_KEY",),
+        url_variables=("GROQ_BASE_URL",),
+        batch_api=True,
+    ),
+    Row(
+        name="openrouter",
+        dialect="openai",
+        base_url="https://openrouter.ai/api/v1",
+        key_variables=("OPENROUTER_API_KEY",),
+        url_variables=("OPENROUTER_BASE_URL",),
+        batch_api=True,
+    ),
+    Row(
+        name="generic",
+        dialect="openai",
+        base_url=None,
+        key_variables=("DOWNSTREAM_API_KEY",),
+        url_variables=("DOWNSTREAM_URL",),
+        needs_key=False,
+    ),
+)
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """A provider as configured here: what a dialect needs to speak for us."""
+
+    name: str
+    base_url: str
+    key: str | None
+    """None: none is configured; the caller's own bearer is forwarded, where the request carries one."""
+    lanes: tuple[Lane, ...] | None = None
+    """Lanes that the settings allow; None: all that it offers."""
+
+
+DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
+    "openai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
+}
+"""Every dialect by name: how to make one for an account."""
+
+
+def row_of(name: str) -> Row | None:
+    """The row of this name or alias."""
+    return next((row for row in ROWS if name == row.name or name in row.aliases), None)

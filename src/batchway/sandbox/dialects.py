@@ -1,0 +1,16 @@
+"""Which dialect a provider speaks: one row per provider that does not speak OpenAI's."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from batchway.sandbox.contract import Dialect
+from batchway.sandbox.openai import OpenAI
+from batchway.sandbox.state import Sandbox
+
+DIALECTS: Final[Mapping[str, Callable[[Sandbox], Dialect]]] = {"openai": OpenAI}
+"""Provider name (the first segment of the path) to its dialect."""
+
+
+def speak(provider: str, sandbox: Sandbox) -> Dialect:
+    """The dialect of a provider, with fresh state; a name without a row speaks OpenAI's."""
+    return DIALECTS.get(provider, OpenAI)(sandbox)

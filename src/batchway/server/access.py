@@ -1,0 +1,82 @@
+"""Who may come in: gateway keys, Host names, origins. Found out before a body is read (design §7)."""
+
+from collections.abc import Mapping, Sequence
+
+from batchway.core.errors import Forbidden, Unauthorized
+from batchway.core.types import Hints
+from batchway.engine.intake import Identity
+from batchway.settings import KeyEntry, hash_key
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
+name that resolves to our address (DNS rebinding) is refused by its Host."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Access:
+    """Checks each request. Without gateway keys everyone is the tenant `default` (or its own forwarded bearer)."""
+
+    def __init__(self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
+        self._identities = {key.hash: _identity(key) for key in keys}
+        self._hosts = LOOPBACK | frozenset(allowed_hosts)
+        self._origins = frozenset(cors_origins)
+
+    def check_site(self, method: str, headers: Mapping[str, str]) -> None:
+        """Refuse a foreign Host, and a change asked for by another site's page. Raises Forbidden."""
+        host = headers.get("host", "").lower()
+        if host not in self._hosts and _without_port(host) not in self._hosts:
+            raise Forbidden(
+                f"The Host '{host[:100]}' is not one of this gateway's; add it to allowed_hosts (BATCHWAY_ALLOWED_HOSTS).",
+                code="host_not_allowed",
+            )
+        if method in SAFE_METHODS:
+            return
+        origin = headers.get("origin")
+        cross = headers.get("sec-fetch-site") == "cross-site"
+        if origin is not None:
+            cross = origin.lower() not in self._origins and origin.partition("://")[2].lower() != host
+        if cross:
+            raise Forbidden(
+                "A page of another site asked for this; add its origin to cors_origins (BATCHWAY_CORS_ORIGINS).",
+                code="origin_not_allowed",
+            )
+
+    def allows_origin(self, origin: str | None) -> bool:
+        """Whether answers to a page of this origin may be read by it (CORS)."""
+        return origin is not None and origin.lower() in self._origins
+
+    def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Who asks. Raises Unauthorized when gateway keys are configured and none of them came."""
+        authorization = headers.get("authorization")
+        if not self._identities:
+            return _ANYONE if authorization is None else _anyone(authorization)
+        if authorization is None:
+            raise Unauthorized("Send your gateway key: 'Authorization: Bearer bw-…'.", code="missing_api_key")
+        scheme, _, key = authorization.partition(" ")
+        identity = self._identities.get(hash_key(key.strip())) if scheme.lower() == "bearer" else None
+        if identity is None:
+            raise Unauthorized("This is not a key of this gateway; ask its owner for one (batchway keys create NAME).")
+        return identity
+
+    def require_admin(self, headers: Mapping[str, str]) -> None:
+        """Management needs the scope `admin`. Raises Unauthorized or Forbidden."""
+        if self._identities and self.identify(headers).scope != "admin":
+            raise Forbidden("This needs a key of scope 'admin'.", code="scope_not_allowed")
+
+
+_ANYONE = Identity(tenant="default", key="default", scope="admin")
+
+
+def _anyone(authorization: str) -> Identity:
+    return Identity(tenant="default", key="default", scope="admin", authorization=authorization)
+
+
+def _identity(key: KeyEntry) -> Identity:
+    defaults = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
+    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=defaults)
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host

@@ -1,0 +1,140 @@
+"""The rest of the surfaces, on FastAPI: health, stats, metrics, models, and the description of it all at /docs.
+
+The hot routes are plain ASGI (`server.openai`); here they only have their place in the description.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from batchway import __version__
+from batchway.assemble import Gateway
+from batchway.core import errors
+from batchway.core.cost import dollars
+from batchway.server.access import Access
+from batchway.server.description import paths
+from batchway.server.exchange import fault_headers
+from batchway.wire.native import error_body, instant
+
+DOCS_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def build(gateway: Gateway, access: Access) -> FastAPI:
+    """The FastAPI application."""
+    app = FastAPIOffline(
+        title="batchway", version=__version__, redoc_url=None, description="Every LLM request by its cheapest way."
+    )
+    _add_health(app, gateway)
+    _add_numbers(app, gateway, access)
+    _add_models(app, gateway, access)
+    _add_faults(app)
+    _describe_hot_routes(app)
+    return app
+
+
+def _add_health(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/health", tags=["health"])
+    async def health() -> dict[str, Any]:
+        """Whether the gateway takes requests. Open to everyone, so that a load balancer needs no key."""
+        load = gateway.engine.load()
+        return {
+            "status": "stopped" if gateway.stopping() else "healthy",
+            "uptime_seconds": round(gateway.uptime(), 3),
+            "queue_size": load.queued,
+            "active_batches": 0,
+            "providers_healthy": gateway.providers_healthy(),
+        }
+
+
+def _add_numbers(app: FastAPI, gateway: Gateway, access: Access) -> None:
+    @app.get("/stats", tags=["numbers"])
+    async def stats(request: Request) -> dict[str, Any]:
+        """Totals since the start: requests by how they were answered, money paid and saved."""
+        access.require_admin(request.headers)
+        numbers, load = gateway.stats, gateway.engine.load()
+        entries, size = gateway.cache_size()
+        return {
+            "uptime_seconds": round(gateway.uptime(), 3),
+            "since": instant(gateway.started_at),
+            "requests": {
+                "accepted": numbers.accepted,
+                "answered": sum(numbers.answered.values()),
+                "refused": numbers.refused,
+                "waiting": load.waiting,
+                "queued": load.queued,
+                "by_routed_via": dict(numbers.answered),
+            },
+            "calls": {"sent": numbers.calls, "under_way": load.flights},
+            "money": {
+                "paid_usd": dollars(numbers.paid),
+                "saved_usd": dollars(numbers.saved),
+                "charges_without_known_price": numbers.unpriced,
+            },
+            "cache": {"entries": entries, "bytes": size},
+        }
+
+    @app.get("/metrics", tags=["numbers"], response_class=Response)
+    async def metrics(request: Request) -> Response:
+        """The same and more for Prometheus."""
+        access.require_admin(request.headers)
+        return Response(gateway.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_models(app: FastAPI, gateway: Gateway, access: Access) -> None:
+    @app.get("/v1/models", tags=["openai"], response_class=Response)
+    async def list_models(request: Request) -> Response:
+        """Every configured provider's models; those of another than the default one as `provider/model`."""
+        identity = access.identify(request.headers)
+        content, silent = await gateway.models.list(identity.authorization)
+        headers = {"x-batchway-why": silent.encode("ascii", "replace").decode()[:500]} if silent else {}
+        return Response(content, media_type="application/json", headers=headers)
+
+    @app.get("/v1/models/{model:path}", tags=["openai"], response_class=Response)
+    async def retrieve_model(model: str, request: Request) -> Response:
+        """One model as its provider describes it."""
+        identity = access.identify(request.headers)
+        provider, name = gateway.intake.resolve(model)
+        dialect = gateway.dialects[provider]
+        incoming = await gateway.models.look_up(provider, name, identity.authorization)
+        if incoming.status != 200:
+            return _render(dialect.fault(incoming))
+        return Response(incoming.body, media_type="application/json")
+
+
+def _add_faults(app: FastAPI) -> None:
+    @app.exception_handler(errors.Refusal)
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.Refusal)
+        return _render(error.fault)
+
+    @app.exception_handler(HTTPException)
+    async def not_served(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        here = f"{request.method} {request.url.path}"
+        if error.status_code == 405:
+            return _render(errors.MethodNotAllowed(f"{here}: the route does not take this method.").fault)
+        return _render(errors.NotFound(f"{here}: there is no such route; /docs lists them.").fault)
+
+    @app.exception_handler(500)
+    async def broken(request: Request, error: Exception) -> Response:
+        return _render(errors.Internal("A defect of batchway; its log has the details.").fault)
+
+
+def _render(fault: errors.Fault) -> Response:
+    headers = {name.decode(): value.decode() for name, value in fault_headers(fault, None)}
+    return Response(error_body(fault, None), status_code=fault.status, headers=headers)
+
+
+def _describe_hot_routes(app: FastAPI) -> None:
+    describe: Callable[[], dict[str, Any]] = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = describe()
+        schema["paths"] = {**paths(), **schema["paths"]}
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -1,0 +1,101 @@
+"""The ASGI application: hot routes go straight to their endpoint, everything else to FastAPI."""
+
+from collections.abc import Awaitable, Callable
+
+from batchway.assemble import Gateway
+from batchway.core.errors import Refusal, TooMany
+from batchway.server import api
+from batchway.server.access import Access
+from batchway.server.exchange import Message, Receive, Scope, Send, read_headers, send_fault
+from batchway.server.openai import Bounds, Endpoint
+from batchway.wire.endpoints import FRONTS
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def build(gateway: Gateway) -> App:
+    """The application of this gateway, which must be entered already."""
+    settings = gateway.settings
+    access = Access(settings.keys, (*settings.allowed_hosts, settings.host.lower()), settings.cors_origins)
+    bounds = Bounds(max_body=settings.max_body_bytes, body_timeout=settings.body_timeout)
+    rest = api.build(gateway, access)
+    routes: dict[str, App] = {
+        "/v1" + front.path: Endpoint(front, gateway.engine, gateway.intake, access, bounds) for front in FRONTS.values()
+    }
+    return _Application(routes, rest, access, settings.max_connections)
+
+
+class _Application:
+    """Finds the route, bounds how many are inside, and adds what every answer needs (CORS, no sniffing)."""
+
+    def __init__(self, routes: dict[str, App], rest: App, access: Access, max_inside: int) -> None:
+        self._routes = routes
+        self._rest = rest
+        self._access = access
+        self._max_inside = max_inside
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        headers = read_headers(scope)
+        if "origin" in headers and self._access.allows_origin(headers["origin"]):
+            send = _readable_by(headers["origin"], send)
+            if scope["method"] == "OPTIONS":
+                await _preflight(send)
+                return
+        if self._inside >= self._max_inside:
+            full = TooMany(f"{self._inside} requests are inside already (max_connections).", retry_after=1.0)
+            await send_fault(send, full.fault, None)
+            return
+        self._inside += 1
+        try:
+            route = self._routes.get(scope["path"])
+            if route is not None:
+                await route(scope, receive, send)
+            else:
+                await self._others(scope, headers, receive, send)
+        finally:
+            self._inside -= 1
+
+    async def _others(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        try:
+            self._access.check_site(scope["method"], headers)
+        except Refusal as refusal:
+            await send_fault(send, refusal.fault, None)
+            return
+        if scope["path"].startswith("/docs"):
+            send = _with_headers([(b"content-security-policy", api.DOCS_POLICY.encode())], send)
+        await self._rest(scope, receive, send)
+
+
+def _with_headers(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return sending
+
+
+def _readable_by(origin: str, send: Send) -> Send:
+    return _with_headers(
+        [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"*"),
+            (b"vary", b"origin"),
+        ],
+        send,
+    )
+
+
+async def _preflight(send: Send) -> None:
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+        (b"access-control-allow-headers", b"authorization, content-type, *"),
+        (b"access-control-max-age", b"600"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

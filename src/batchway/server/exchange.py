@@ -1,0 +1,112 @@
+"""One HTTP exchange over bare ASGI: reading a body within bounds, sending a response to a reader within bounds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from batchway.core.errors import TooLarge, TooSlow
+from batchway.core.types import Fault
+from batchway.wire.native import error_body
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+PRIVATE = (b"cache-control", b"private, no-store")
+"""An answer is its caller's alone: no cache on the way may keep it."""
+
+WRITE_TIMEOUT = 60.0
+"""Seconds that a reader may take for one piece before it is taken for gone."""
+
+SMALL = 64 * 1024
+"""Bytes that fit the socket's buffers: writing them does not wait for the reader."""
+
+
+class Gone(Exception):
+    """The caller closed its connection, or does not read."""
+
+
+def read_headers(scope: Scope) -> dict[str, str]:
+    """The headers by lower-case name; of one given twice, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: int, timeout: float) -> bytes:
+    """The whole body. Raises TooLarge, TooSlow or Gone; what comes is counted, whatever the headers say."""
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(timeout):
+            first = await receive()
+            if not first.get("more_body") and first["type"] == "http.request":
+                whole: bytes = first.get("body", b"")
+                if len(whole) > max_bytes:
+                    raise _too_large(max_bytes)
+                return whole
+            return await _gather(first, receive, max_bytes)
+    except TimeoutError as error:
+        raise TooSlow(f"The body did not arrive within {timeout:g} seconds (body_timeout).") from error
+
+
+async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Gone
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return b"".join(pieces)
+        message = await receive()
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {max_bytes} bytes (max_body_bytes).")
+
+
+async def send_body(send: Send, status: int, headers: Headers, content: bytes) -> None:
+    """A whole response."""
+    headers.append((b"content-length", b"%d" % len(content)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await write(send, content, more=False)
+
+
+async def write(send: Send, content: bytes, *, more: bool) -> None:
+    """One piece of a response. Raises Gone when the reader does not take it in time."""
+    message = {"type": "http.response.body", "body": content, "more_body": more}
+    if not more and len(content) <= SMALL:
+        await send(message)
+        return
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            await send(message)
+    except TimeoutError as error:
+        raise Gone from error
+
+
+async def send_fault(send: Send, fault: Fault, request_id: str | None, extra: Headers | None = None) -> None:
+    """A fault in OpenAI's shape."""
+    headers = fault_headers(fault, request_id)
+    await send_body(send, fault.status, [*headers, *(extra or ())], error_body(fault, request_id))
+
+
+def fault_headers(fault: Fault, request_id: str | None) -> Headers:
+    """Retry-After where it makes sense; `x-should-retry: false` where we have tried already or it is no use."""
+    headers: Headers = [JSON, PRIVATE]
+    if request_id is not None:
+        name = request_id.encode()
+        headers += [(b"x-batchway-request-id", name), (b"x-request-id", name)]
+    if fault.retry_after is not None:
+        # Whole seconds, rounded up: SDKs read the header as a number, some only as an integer.
+        headers.append((b"retry-after", b"%d" % max(1, -int(-fault.retry_after // 1))))
+    if fault.whose == "theirs":
+        headers.append((b"x-should-retry", b"false"))
+    return headers

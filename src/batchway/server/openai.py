@@ -1,0 +1,218 @@
+"""The OpenAI surface: chat completions, embeddings and responses, as plain ASGI since it is the hot path."""
+
+import asyncio
+from urllib.parse import parse_qs
+
+from batchway.core.commands import Refuse, Reply
+from batchway.core.cost import dollars
+from batchway.core.errors import BadRequest, MethodNotAllowed, Refusal, WaitOver
+from batchway.core.types import Fault
+from batchway.engine.driver import Engine, Outcome, Stream
+from batchway.engine.intake import Intake, Taken
+from batchway.server.access import Access
+from batchway.server.exchange import (
+    JSON,
+    PRIVATE,
+    Gone,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    fault_headers,
+    read_body,
+    read_headers,
+    send_body,
+    send_fault,
+    write,
+)
+from batchway.wire import sse
+from batchway.wire.endpoints import Front
+from batchway.wire.native import envelope, error_body
+
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+UNBUFFERED = (b"x-accel-buffering", b"no")
+
+
+class Bounds:
+    """How much one caller may send, and how many may be inside."""
+
+    def __init__(self, *, max_body: int, body_timeout: float, max_inside: int) -> None:
+        self.max_body = max_body
+        self.body_timeout = body_timeout
+        self.max_inside = max_inside
+
+
+class Presence:
+    """Watches whether the caller is still there, and cancels the task that serves it when it is not.
+
+    ASGI says that receive() gives `http.disconnect` once the connection is closed or the response is complete, so the
+    watch always ends by itself.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.served = False
+        self._left = False
+        self._serving = asyncio.current_task()
+        self._watching = asyncio.ensure_future(self._watch(receive))
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        if not self.served and self._serving is not None:
+            self._left = True
+            self._serving.cancel()
+
+    def forgive(self) -> None:
+        """Take the cancellation back if it was ours; pass any other on."""
+        if not self._left or self._serving is None:
+            raise asyncio.CancelledError
+        self._serving.uncancel()
+
+
+class Endpoint:
+    """One endpoint of the front, for all its requests."""
+
+    def __init__(self, front: Front, engine: Engine, intake: Intake, access: Access, bounds: Bounds) -> None:
+        self._front = front
+        self._engine = engine
+        self._intake = intake
+        self._access = access
+        self._bounds = bounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = read_headers(scope)
+        taken = None
+        try:
+            self._access.check_site(scope["method"], headers)
+            if scope["method"] != "POST":
+                raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
+            identity = self._access.identify(headers)
+            timeout = _timeout(scope["query_string"])
+            bounds = self._bounds
+            content = await read_body(receive, headers, max_bytes=bounds.max_body, timeout=bounds.body_timeout)
+            taken = self._intake.take(self._front, content, headers, identity, self._engine.clock.now())
+            await self._serve(taken, timeout, receive, send)
+        except Refusal as refusal:
+            await send_fault(send, refusal.fault, taken.request.id if taken else None)
+        except Gone:
+            if taken is not None:
+                self._engine.leave(taken.request.ask)
+
+    async def _serve(self, taken: Taken, timeout: float | None, receive: Receive, send: Send) -> None:
+        outcome = self._engine.ask(taken.request)
+        presence = Presence(receive)
+        try:
+            ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
+            await self._render(taken, ended, send)
+        except asyncio.CancelledError:
+            presence.forgive()
+            self._engine.leave(taken.request.ask)
+        finally:
+            presence.served = True
+
+    async def _within(self, timeout: float, taken: Taken, outcome: "asyncio.Future[Outcome]") -> Outcome:
+        """The outcome, or WaitOver after the caller's own `?timeout=`; the request then goes on without it."""
+        done, _ = await asyncio.wait([outcome], timeout=timeout)
+        if done:
+            return outcome.result()
+        self._engine.leave(taken.request.ask, keep=True)
+        raise WaitOver(
+            f"No answer within {timeout:g} seconds (?timeout=). The request goes on; send it again for its answer."
+        )
+
+    async def _render(self, taken: Taken, outcome: Outcome, send: Send) -> None:
+        if isinstance(outcome, Stream):
+            await self._render_stream(taken, outcome, send)
+        elif isinstance(outcome, Refuse):
+            await send_fault(send, outcome.fault, taken.request.id)
+        elif taken.request.prompt.stream:
+            await self._replay(taken, outcome, send)
+        else:
+            await send_body(send, 200, _reply_headers(outcome), self._content(taken, outcome))
+
+    def _content(self, taken: Taken, reply: Reply) -> bytes:
+        if not self._front.enveloped:
+            return reply.answer.body
+        return envelope(
+            reply.answer.body,
+            request_id=taken.request.id,
+            provider=taken.request.provider,
+            via=reply.via,
+            batch_id=reply.batch_id,
+            completed_at=reply.answer.finished_at,
+            with_content=taken.native,
+        )
+
+    async def _render_stream(self, taken: Taken, stream: Stream, send: Send) -> None:
+        request = taken.request
+        headers: Headers = [EVENT_STREAM, PRIVATE, UNBUFFERED, *_names(request.id, "direct", "streamed as it comes")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for frames in stream.tape.follow():
+            passed = b"".join([frame for frame, only_usage in frames if taken.include_usage or not only_usage])
+            if passed:
+                await write(send, passed, more=True)
+        await self._end_stream(await stream.ending, send)
+
+    async def _replay(self, taken: Taken, reply: Reply, send: Send) -> None:
+        """An answer that is there already, as the stream that was asked for."""
+        assert self._front.unfold is not None, "only endpoints that stream take requests that stream"
+        headers: Headers = [EVENT_STREAM, UNBUFFERED, *_reply_headers(reply)[1:]]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        frames = self._front.unfold(reply.answer.body)
+        shown = [frame for frame, only_usage in frames if taken.include_usage or not only_usage]
+        await write(send, b"".join(shown), more=True)
+        await self._end_stream(reply, send)
+
+    async def _end_stream(self, ending: Reply | Refuse, send: Send) -> None:
+        """Say the money in a comment and end as the endpoint ends its streams; a fault is a frame, and no end mark."""
+        if isinstance(ending, Refuse):
+            await write(send, sse.frame(error_body(ending.fault, ending.request.id)), more=False)
+            return
+        last = sse.comment(f"batchway {_money_text(ending)}")
+        await write(send, last + (sse.DONE if self._front.end_mark else b""), more=False)
+
+
+def _timeout(query: bytes) -> float | None:
+    """`?timeout=` in seconds."""
+    if not query:
+        return None
+    given = parse_qs(query.decode("latin-1")).get("timeout")
+    if given is None:
+        return None
+    try:
+        timeout = float(given[-1])
+    except ValueError:
+        timeout = 0.0
+    if not 0 < timeout < float("inf"):
+        raise BadRequest(f"timeout: '{given[-1][:50]}' is not a number of seconds above 0.", param="timeout")
+    return timeout
+
+
+def _names(request_id: str, via: str, why: str) -> Headers:
+    name = request_id.encode()
+    return [
+        (b"x-batchway-request-id", name),
+        (b"x-request-id", name),
+        (b"x-batchway-routed-via", via.encode()),
+        (b"x-batchway-why", why.encode("ascii", "replace")),
+    ]
+
+
+def _reply_headers(reply: Reply) -> Headers:
+    headers: Headers = [JSON, PRIVATE, *_names(reply.request.id, reply.via, reply.why)]
+    if reply.cost is not None:
+        headers.append((b"x-batchway-cost-usd", dollars(reply.cost).encode()))
+    if reply.saved is not None:
+        headers.append((b"x-batchway-saved-usd", dollars(reply.saved).encode()))
+    if reply.age is not None:
+        headers.append((b"age", b"%d" % reply.age))
+    if reply.packed > 1:
+        headers.append((b"x-batchway-packed", b"%d" % reply.packed))
+    return headers
+
+
+def _money_text(reply: Reply) -> str:
+    cost = dollars(reply.cost) if reply.cost is not None else "unknown"
+    saved = dollars(reply.saved) if reply.saved is not None else "unknown"
+    return f"request_id={reply.request.id} routed_via={reply.via} cost_usd={cost} saved_usd={saved}"

@@ -1,0 +1,219 @@
+"""Every setting there is: its name, default, bounds and meaning.
+
+Adding a field here is all that a new setting needs: its variable (`BATCHWAY_` and the name in capitals), its flag and
+TOML name, its line in .env.example and in `batchway config` follow from it.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_origin
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from batchway.core.types import Lane, Reuse
+from batchway.settings.keys import LINE, KeyEntry, Profile, read_keys
+from batchway.settings.wording import bare_type, describe_allowed
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+PREFIX = "BATCHWAY_"
+
+GENERIC = "generic"
+"""The name of the one own provider that can be set up by `DOWNSTREAM_URL` alone."""
+
+ALIASES: Mapping[str, str] = {
+    "default_provider": "DOWNSTREAM_PROVIDER",
+    "request_timeout": "REQUEST_TIMEOUT_SEC",
+    "cache_ttl": "CACHE_TTL_SEC",
+    "cache_entries": "CACHE_MAX_ENTRIES",
+    "default_model": "DEFAULT_MODEL",
+    "default_max_output_tokens": "DEFAULT_MAX_OUTPUT_TOKENS",
+    "default_temperature": "DEFAULT_TEMPERATURE",
+    "default_top_p": "DEFAULT_TOP_P",
+    "context_tokens": "DEFAULT_CONTEXT_TOKENS",
+    "meta_overhead_tokens": "META_OVERHEAD_TOKENS",
+    "batch_window_ms": "BATCH_WINDOW_MS",
+    "max_batch_size": "MAX_BATCH_SIZE",
+}
+"""The batching middleware's variables, still understood; the variable with our prefix wins where both are given."""
+
+_CHAT_SUFFIX = "/chat/completions"
+
+
+def _setting(default: object, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, **bounds)
+
+
+def _check_base_url(url: str) -> str:
+    """A URL that paths can be added to. People paste the whole chat URL, so its known end is cut off."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError("allowed is a URL such as https://host/v1")
+    if "@" in parts.netloc:
+        raise ValueError("a base URL carries no user or password; the provider's key is a setting of its own")
+    if "?" in url or "#" in url:
+        raise ValueError("a base URL has no query and no fragment")
+    return url.rstrip("/").removesuffix(_CHAT_SUFFIX).rstrip("/")
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    """A key goes into a header: what would break one (or was pasted with it) is refused here, unquoted."""
+    text = key.get_secret_value().strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a key is printable ASCII without spaces")
+    return SecretStr(text)
+
+
+def _check_host(host: str) -> str:
+    if not host or any(mark in host for mark in "/*@ "):
+        raise ValueError("allowed is a host name such as llm.example.org, without scheme, path or *")
+    return host.lower()
+
+
+def _check_origin(origin: str) -> str:
+    scheme, _, host = origin.partition("://")
+    if scheme not in ("http", "https") or not host or any(mark in host for mark in "/*@?# "):
+        raise ValueError("allowed are origins such as https://app.example.org, without a path; * is not one")
+    return origin.lower()
+
+
+def _read_models(value: object) -> object:
+    try:
+        models = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        models = None
+    if not isinstance(models, Mapping) or not all(isinstance(row, Mapping) for row in models.values()):
+        raise ValueError('allowed is a table per model: [models."NAME"] in TOML, a JSON object in a variable')
+    return models
+
+
+class _Frozen(BaseModel):
+    """What both models share. Variables and flags are text, so text is read as what the field wants."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
+        kind = bare_type(field.annotation)
+        if isinstance(value, bool) and kind is not bool:
+            # Python takes True for 1; `max_retries = true` is a mistake.
+            raise ValueError(f"allowed is {describe_allowed(field)}")
+        if isinstance(value, str) and get_origin(kind) is Literal:
+            return value.lower()
+        if isinstance(value, str) and get_origin(kind) is tuple and info.field_name != "keys":
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+Key = Annotated[SecretStr, AfterValidator(_check_key)]
+
+
+class ProviderSettings(_Frozen):
+    """What the user set about one provider; None leaves it to the registry."""
+
+    base_url: BaseUrl | None = _setting(None, "Where its API is, http or https.")
+    key: Key | None = _setting(None, "The API key; sent to this provider's host only.")
+    dialect: str | None = _setting(None, "The wire format of an own provider, such as openai.", min_length=1)
+    lanes: tuple[Lane, ...] | None = _setting(None, "The lanes that it may be used by.", min_length=1)
+    max_in_flight: int | None = _setting(None, "Calls to it at a time, instead of max_in_flight.", ge=1)
+    enabled: bool = _setting(True, "false: it is not used, though it has a key.")
+
+
+class Settings(_Frozen):
+    """All settings in force; frozen. `batchway.settings.load` makes it and knows where each value came from."""
+
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on. Any but a loopback address needs gateway keys.", min_length=1
+    )
+    port: int = _setting(8080, "TCP port to listen on; 0 takes a free one.", ge=0, le=65535)
+    insecure: bool = _setting(
+        False, "Listen on any address without gateway keys. Everyone who reaches it spends your money."
+    )
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = _setting(
+        (), "Names besides the loopback ones that a Host header may carry."
+    )
+    cors_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = _setting(
+        (), "Web origins whose pages may call the gateway; none: CORS is off."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least that is logged.")
+    log_format: Literal["console", "json"] = _setting("console", "For people, or one JSON object a line.")
+
+    keys: Annotated[tuple[KeyEntry, ...], BeforeValidator(read_keys)] = _setting(
+        (), f"Gateway keys as {LINE}; `batchway keys create NAME` prints one. [[keys]] tables in TOML can say more."
+    )
+
+    profile: Profile = _setting("transparent", "The set of defaults: alter nothing, save, or batch what has no hint.")
+    default_provider: str = _setting("openai", "Provider of models that name none.", min_length=1)
+    default_model: str | None = _setting(None, "Model of requests without one; unset: they are refused.", min_length=1)
+    default_max_output_tokens: int | None = _setting(
+        None, "Output bound of requests without one; unset: none is sent.", ge=1
+    )
+    default_temperature: float | None = _setting(
+        None, "Temperature of requests without one; unset: none is sent.", ge=0, le=2
+    )
+    default_top_p: float | None = _setting(None, "top_p of requests without one; unset: none is sent.", ge=0, le=1)
+
+    context_tokens: int | None = _setting(None, "Token budget of a prompt; unset: the model's window.", ge=1)
+    meta_overhead_tokens: int | None = _setting(None, "Tokens of that budget set aside for framing.", ge=0)
+    batch_window_ms: float | None = _setting(None, "Milliseconds that a pack window waits for company.", ge=0)
+    max_batch_size: int | None = _setting(None, "Requests that one packed call may answer.", ge=1)
+
+    reuse: Reuse = _setting("auto", "Answer identical requests once: only repeatable ones (auto), every one, or never.")
+    cache_ttl: float = _setting(300, "Seconds that an answer may be used again; 0 switches the cache off.", ge=0)
+    cache_entries: int = _setting(10_000, "Answers kept in memory.", ge=0)
+    cache_bytes: ByteSize = _setting(64 * MIB, "Memory for kept answers.", ge=0)
+
+    max_body_bytes: ByteSize = _setting(32 * MIB, "Largest request body.", ge=KIB)
+    max_json_depth: int = _setting(64, "Deepest nesting of a body.", ge=4, le=500)
+    body_timeout: float = _setting(30, "Seconds in which a body must arrive.", gt=0)
+    max_response_bytes: ByteSize = _setting(64 * MIB, "Largest answer of a provider.", ge=KIB)
+    max_connections: int = _setting(2000, "Requests accepted and not yet answered.", ge=1)
+    max_in_flight: int = _setting(512, "Calls to one provider at a time.", ge=1)
+    max_queue: int = _setting(1000, "Requests that wait for their turn; one more gets 429.", ge=0)
+    max_queue_bytes: ByteSize = _setting(256 * MIB, "Bodies that wait for their turn.", ge=KIB)
+
+    connect_timeout: float = _setting(5, "Seconds to connect to a provider.", gt=0)
+    request_timeout: float = _setting(600, "Seconds for a provider to answer.", gt=0)
+    max_retries: int = _setting(2, "Times that a failed call is sent again.", ge=0, le=10)
+    retry_unknown: bool = _setting(False, "Send again also what a provider may have done, and billed, already.")
+    abandon_grace: float = _setting(2.0, "Seconds that a call goes on after its last caller left.", ge=0)
+    drain_timeout: float = _setting(30, "Seconds for open requests to end when stopping.", ge=0)
+
+    providers: Annotated[Mapping[str, ProviderSettings], AfterValidator(MappingProxyType)] = _setting(
+        {}, "Per provider, by name: base URL, key, lanes and so on."
+    )
+    models: Annotated[
+        Mapping[str, Mapping[str, Any]], BeforeValidator(_read_models), AfterValidator(MappingProxyType)
+    ] = _setting({}, "Prices and windows of models, laid over the catalogue; in a variable a JSON object.")
+
+
+def variable(*path: str) -> str:
+    """The environment variable of a setting: `BATCHWAY_PORT`, `BATCHWAY_PROVIDERS__OPENAI__KEY`."""
+    return PREFIX + "__".join(path).upper().replace("-", "_")

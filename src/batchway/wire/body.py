@@ -1,0 +1,79 @@
+"""A request body as bytes: checked before it is read, changed field by field, every other byte left as it came."""
+
+import msgspec
+
+from batchway.core.errors import BadRequest
+
+Fields = dict[str, msgspec.Raw]
+"""The top-level fields of a JSON object, each still the bytes that the caller sent."""
+
+_fields = msgspec.json.Decoder(Fields)
+_anything = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def check(body: bytes, max_depth: int) -> None:
+    """Refuse what no parser should see: bytes that are not UTF-8, and nesting deeper than `max_depth`.
+
+    Only opening brackets are counted at first; the exact depth is looked at when there are enough to reach it.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"The body is not valid UTF-8 (byte {error.start}); send JSON encoded as UTF-8.", code="invalid_utf8"
+        ) from error
+    if body.count(b"{") + body.count(b"[") > max_depth and depth(body) > max_depth:
+        raise BadRequest(
+            f"The JSON is nested deeper than {max_depth} levels; flatten it, or raise max_json_depth.",
+            code="json_too_deep",
+        )
+
+
+def depth(body: bytes) -> int:
+    """How deep the brackets of a JSON text nest, brackets inside strings not counted."""
+    deepest = level = 0
+    for piece in _outside_strings(body):
+        for byte in piece:
+            if byte in b"{[":
+                level += 1
+                deepest = max(deepest, level)
+            elif byte in b"}]":
+                level -= 1
+    return deepest
+
+
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
+
+
+def _outside_strings(body: bytes) -> list[bytes]:
+    """The brackets of each stretch between two string literals."""
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return [piece.translate(None, _NOT_BRACKETS) for piece in plain.split(b'"')[::2]]
+
+
+def fields(body: bytes) -> Fields:
+    """Split an object into its top-level fields. A field given twice counts once, the last, as in most parsers."""
+    return _fields.decode(body)
+
+
+def join(fields: Fields) -> bytes:
+    """The object again; the bytes of the values are those that came in."""
+    return _encoder.encode(fields)
+
+
+def raw(value: object) -> msgspec.Raw:
+    """A value as a field."""
+    return msgspec.Raw(_encoder.encode(value))
+
+
+def canonical(body: bytes, without: frozenset[str]) -> bytes:
+    """The object with sorted keys, no spaces, whole numbers as integers, and without the named fields."""
+    content = _anything.decode(body)
+    kept = {
+        name: int(value) if type(value) is float and value.is_integer() else value
+        for name, value in content.items()
+        if name not in without and value is not None
+    }
+    return _canonical.encode(kept)

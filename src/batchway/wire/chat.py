@@ -1,0 +1,354 @@
+"""OpenAI chat completions: reading a request and an answer, folding a stream into an answer and back.
+
+Shapes: providers.md §12 and §14. Only what a decision needs is read; everything else stays the bytes it was.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from batchway.core.errors import BadRequest
+from batchway.core.types import Answer, Prompt, Usage
+from batchway.wire import sse
+from batchway.wire.hints import HintFields, from_body, refusal
+from batchway.wire.reading import Reading
+
+ENDED = frozenset({"stop", "tool_calls", "function_call"})
+"""Finish reasons of an answer that ended by itself."""
+
+
+class _Part(Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(Struct):
+    role: str
+    content: str | list[_Part] | None = None
+    tool_calls: Raw | UnsetType = UNSET
+    function_call: Raw | UnsetType = UNSET
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _ChatBody(HintFields):
+    model: str | None = None
+    messages: list[_Message] | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    store: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    tools: Raw | UnsetType = UNSET
+    functions: Raw | UnsetType = UNSET
+    response_format: Raw | UnsetType = UNSET
+    audio: Raw | UnsetType = UNSET
+    web_search_options: Raw | UnsetType = UNSET
+
+
+_body = msgspec.json.Decoder(_ChatBody)
+_NULL = b"null"
+_SYSTEM = frozenset({"system", "developer"})
+_MEDIA = {"image_url": "images", "input_audio": "audio", "file": "images"}
+
+
+def read(body: bytes) -> Reading:
+    """Read a request. Raises BadRequest that names the field."""
+    try:
+        chat = _body.decode(body)
+    except msgspec.DecodeError as error:
+        raise refusal(error) from error
+    if not chat.messages:
+        raise BadRequest("messages: give at least one message.", param="messages", code="missing_required_parameter")
+    if chat.n is not None and chat.n < 1:
+        raise BadRequest(f"n: {chat.n}; give at least 1.", param="n")
+    hints, ours = from_body(chat)
+    texts, system, features = _texts(chat.messages)
+    _body_features(chat, texts, features)
+    options = chat.stream_options
+    prompt = Prompt(
+        model=chat.model or "",
+        texts=tuple(texts),
+        system="\n".join(system) if system else "",
+        stream=chat.stream is True,
+        temperature=chat.temperature,
+        top_p=chat.top_p,
+        seed=chat.seed,
+        n=chat.n or 1,
+        max_output=chat.max_completion_tokens or chat.max_tokens,
+        features=tuple(sorted(features)) if features else (),
+    )
+    return Reading(
+        prompt=prompt,
+        hints=hints,
+        ours=ours,
+        user=chat.safety_identifier or chat.user,
+        include_usage=options is not None and options.include_usage is True,
+    )
+
+
+def _texts(messages: list[_Message]) -> tuple[list[str], list[str], set[str]]:
+    """All texts in order, those of system messages, and what else the messages hold."""
+    texts: list[str] = []
+    system: list[str] = []
+    features: set[str] = set()
+    for message in messages:
+        content = message.content
+        if type(content) is str:
+            texts.append(content)
+            if message.role in _SYSTEM:
+                system.append(content)
+        elif content is not None:
+            for part in content:
+                if part.text is not None:
+                    texts.append(part.text)
+                    if message.role in _SYSTEM:
+                        system.append(part.text)
+                elif part.type in _MEDIA:
+                    features.add(_MEDIA[part.type])
+        for called in (message.tool_calls, message.function_call):
+            if called is not UNSET and bytes(called) != _NULL:
+                texts.append(bytes(called).decode())
+                features.add("tools")
+    return texts, system, features
+
+
+def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> None:
+    """Add what the fields beside the messages ask for; schemas of tools and formats are read by the model too."""
+    for name, value in (
+        ("tools", chat.tools),
+        ("tools", chat.functions),
+        ("tools", chat.web_search_options),
+        ("response_format", chat.response_format),
+        ("audio", chat.audio),
+    ):
+        if value is not UNSET and bytes(value) != _NULL:
+            features.add(name)
+            texts.append(bytes(value).decode())
+    if chat.logprobs:
+        features.add("logprobs")
+    if chat.store:
+        features.add("stateful")
+
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(Struct):
+    """The usage object of chat completions and of embeddings (which has no completion tokens)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+def usage_of(usage: ChatUsage, tier: str | None) -> Usage:
+    """Usage in batchway's words."""
+    read = usage.prompt_tokens_details
+    written = usage.completion_tokens_details
+    return Usage(
+        input=usage.prompt_tokens,
+        output=usage.completion_tokens,
+        cached=(read.cached_tokens or 0) if read else 0,
+        cache_written=(read.cache_write_tokens or 0) if read else 0,
+        reasoning=(written.reasoning_tokens or 0) if written else 0,
+        tier=tier,
+    )
+
+
+class _Choice(Struct):
+    finish_reason: str | None = None
+
+
+class _Completion(Struct):
+    choices: list[_Choice]
+    usage: ChatUsage | None = None
+    service_tier: str | None = None
+
+
+_completion = msgspec.json.Decoder(_Completion)
+
+
+def answer(body: bytes, now: float) -> Answer:
+    """Read a chat.completion. Raises msgspec.DecodeError when it is not one."""
+    completion = _completion.decode(body)
+    return Answer(
+        body=body,
+        usage=usage_of(completion.usage, completion.service_tier) if completion.usage else None,
+        complete=bool(completion.choices) and all(choice.finish_reason in ENDED for choice in completion.choices),
+        finished_at=now,
+    )
+
+
+class _ReplyMessage(Struct):
+    content: str | None = None
+
+
+class _ReplyChoice(Struct):
+    message: _ReplyMessage | None = None
+
+
+class _Reply(Struct):
+    choices: list[_ReplyChoice] = []
+
+
+_reply = msgspec.json.Decoder(_Reply)
+
+
+def content(body: bytes) -> str | None:
+    """The text of the first choice of a chat.completion."""
+    choices = _reply.decode(body).choices
+    message = choices[0].message if choices else None
+    return message.content if message else None
+
+
+class _ChunkChoice(Struct):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_ChunkChoice] = []
+    usage: ChatUsage | None = None
+    service_tier: str | None = None
+    error: Raw | UnsetType = UNSET
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_anything = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+
+
+class StreamReader:
+    """Follows the chunks of one completion: what it cost, whether it ended, and (if asked) the answer they add up to."""
+
+    def __init__(self, *, fold: bool) -> None:
+        self._kept: list[bytes] | None = [] if fold else None
+        self._finished: dict[int, str] = {}
+        self._choices: set[int] = set()
+        self.usage: Usage | None = None
+        self.done = False
+        self.error: bytes | None = None
+
+    def read(self, data: bytes, event: str | None = None) -> bool:
+        """Take the data of one frame. True if it is only the usage, which a caller sees only if it asked.
+
+        Raises msgspec.DecodeError when it is not a chunk.
+        """
+        if data == b"[DONE]":
+            self.done = True
+            return False
+        chunk = _chunk.decode(data)
+        if chunk.error is not UNSET and bytes(chunk.error) != _NULL:
+            self.error = bytes(chunk.error)
+            return False
+        for choice in chunk.choices:
+            self._choices.add(choice.index)
+            if choice.finish_reason is not None:
+                self._finished[choice.index] = choice.finish_reason
+        if chunk.usage is not None:
+            self.usage = usage_of(chunk.usage, chunk.service_tier)
+        if self._kept is not None:
+            self._kept.append(data)
+        return chunk.usage is not None and not chunk.choices
+
+    @property
+    def whole(self) -> bool:
+        """Every choice that began has ended: a stream that stops before that was cut, even if it stops politely."""
+        return bool(self._choices) and self._choices <= self._finished.keys()
+
+    def answer(self, now: float) -> Answer:
+        """The answer. Its body is the folded object, or empty when the chunks were not kept."""
+        return Answer(
+            body=fold(self._kept) if self._kept is not None else b"",
+            usage=self.usage,
+            complete=self.whole and all(reason in ENDED for reason in self._finished.values()),
+            finished_at=now,
+        )
+
+
+def fold(chunks: list[bytes]) -> bytes:
+    """The chat.completion that a stream of chunks adds up to."""
+    whole: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for data in chunks:
+        chunk = _anything.decode(data)
+        for piece in chunk.pop("choices", None) or ():
+            choice = choices.setdefault(piece["index"], {"index": piece["index"], "message": {}})
+            _merge(choice["message"], piece.pop("delta", None) or {})
+            choice.update({name: value for name, value in piece.items() if value is not None or name not in choice})
+        chunk.pop("obfuscation", None)
+        whole.update({name: value for name, value in chunk.items() if value is not None or name not in whole})
+    whole["object"] = "chat.completion"
+    whole["choices"] = [choices[index] for index in sorted(choices)]
+    for choice in whole["choices"]:
+        choice["message"].setdefault("role", "assistant")
+        choice["message"].setdefault("content", None)
+        for call in choice["message"].get("tool_calls", ()):
+            call.pop("index", None)
+    return _encode(whole)
+
+
+def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add a delta to the message so far: texts grow, lists are merged by their index, the rest is set."""
+    for name, value in delta.items():
+        before = message.get(name)
+        if isinstance(value, str) and isinstance(before, str) and name not in ("role", "id", "type"):
+            message[name] = before + value
+        elif isinstance(value, dict) and isinstance(before, dict):
+            _merge(before, value)
+        elif isinstance(value, list) and (isinstance(before, list) or before is None):
+            message[name] = _merge_items(before or [], value)
+        elif value is not None or name not in message:
+            message[name] = value
+
+
+def _merge_items(items: list[Any], pieces: list[Any]) -> list[Any]:
+    for piece in pieces:
+        known = next((item for item in items if _index(item) == _index(piece) is not None), None)
+        if known is None:
+            items.append(piece)
+        else:
+            _merge(known, piece)
+    return items
+
+
+def _index(item: Any) -> int | None:
+    return item.get("index") if isinstance(item, dict) else None
+
+
+def unfold(body: bytes) -> list[tuple[bytes, bool]]:
+    """The frames of a stream that adds up to this chat.completion; True marks the one that only holds the usage.
+    The end mark is left to whoever sends them."""
+    whole = _anything.decode(body)
+    head = {name: value for name, value in whole.items() if name not in ("choices", "usage", "object")}
+    head["object"] = "chat.completion.chunk"
+    frames: list[tuple[bytes, bool]] = []
+    for choice in whole["choices"]:
+        index = choice["index"]
+        message = dict(choice["message"])
+        if message.get("tool_calls"):
+            message["tool_calls"] = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
+        piece = {"index": index, "delta": message, "logprobs": choice.get("logprobs"), "finish_reason": None}
+        end = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        frames += [(sse.frame(_encode({**head, "choices": [part]})), False) for part in (piece, end)]
+    if whole.get("usage"):
+        frames.append((sse.frame(_encode({**head, "choices": [], "usage": whole["usage"]})), True))
+    return frames

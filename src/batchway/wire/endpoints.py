@@ -1,0 +1,64 @@
+"""The endpoints of the OpenAI front as a table: where each lives and how its requests and answers are read."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from batchway.core.types import Answer, Endpoint, Usage
+from batchway.wire import chat, embeddings, responses
+from batchway.wire.reading import Reading
+
+
+class StreamReader(Protocol):
+    """Follows the frames of one stream. See `wire.chat.StreamReader`."""
+
+    done: bool
+    error: bytes | None
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def whole(self) -> bool: ...
+    def read(self, data: bytes, event: str | None = None) -> bool: ...
+    def answer(self, now: float) -> Answer: ...
+
+
+class Front(Struct, frozen=True, kw_only=True):
+    """How one endpoint is spoken."""
+
+    endpoint: Endpoint
+    path: str
+    """Below the provider's base URL, and below `/v1` of ours."""
+    read: Callable[[bytes], Reading]
+    answer: Callable[[bytes, float], Answer]
+    follow: Callable[[bool], StreamReader] | None = None
+    """Makes a reader for a stream, told whether to keep what is needed to fold it; None: the endpoint does not stream."""
+    unfold: Callable[[bytes], list[tuple[bytes, bool]]] | None = None
+    end_mark: bool = False
+    """A stream ends with `data: [DONE]`."""
+    enveloped: bool = False
+    """Answers carry our fields (`request_id`, `routed_via`, …) beside the provider's."""
+
+
+FRONTS: Mapping[Endpoint, Front] = {
+    "chat": Front(
+        endpoint="chat",
+        path="/chat/completions",
+        read=chat.read,
+        answer=chat.answer,
+        follow=lambda fold: chat.StreamReader(fold=fold),
+        unfold=chat.unfold,
+        end_mark=True,
+        enveloped=True,
+    ),
+    "embeddings": Front(endpoint="embeddings", path="/embeddings", read=embeddings.read, answer=embeddings.answer),
+    "responses": Front(
+        endpoint="responses",
+        path="/responses",
+        read=responses.read,
+        answer=responses.answer,
+        follow=lambda fold: responses.StreamReader(fold=fold),
+        unfold=responses.unfold,
+    ),
+}

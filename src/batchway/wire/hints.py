@@ -1,0 +1,175 @@
+"""How a request says the way it wants to go: body fields or `x-batchway-*` headers, read into `Hints`."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from math import isfinite
+from typing import get_args
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from batchway.core.errors import BadRequest
+from batchway.core.types import Hints, OnDeadline, Optimize, Packing, Priority, Reuse, Strategy
+
+HEADER_PREFIX = "x-batchway-"
+MAX_ID = 200
+"""Longest request_id in characters: it travels in a header and is a key of the store."""
+MAX_TAGS = 64
+
+ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "priority": get_args(Priority),
+    "strategy": get_args(Strategy),
+    "reuse": get_args(Reuse),
+    "packing": get_args(Packing),
+    "optimize": get_args(Optimize),
+    "on_deadline": get_args(OnDeadline),
+}
+"""The words that each choice of hint allows."""
+
+NAMES = frozenset(Hints.__struct_fields__)
+"""Body fields that are ours and never reach a provider."""
+
+
+class HintFields(Struct):
+    """The hints as fields of a body. UNSET: not there; null means unset too.
+
+    `provider` as an object is not ours: some providers have a field of that name, and it passes through.
+    """
+
+    provider: str | dict[str, object] | None | UnsetType = UNSET
+    priority: Priority | None | UnsetType = UNSET
+    strategy: Strategy | None | UnsetType = UNSET
+    deadline: float | str | None | UnsetType = UNSET
+    request_id: str | None | UnsetType = UNSET
+    caller_id: str | None | UnsetType = UNSET
+    tags: dict[str, object] | None | UnsetType = UNSET
+    reuse: Reuse | None | UnsetType = UNSET
+    packing: Packing | None | UnsetType = UNSET
+    optimize: Optimize | None | UnsetType = UNSET
+    on_deadline: OnDeadline | None | UnsetType = UNSET
+
+
+_NAMES_IN_ORDER = HintFields.__struct_fields__
+NO_HINTS = Hints()
+
+
+def from_body(body: HintFields) -> tuple[Hints, tuple[str, ...]]:
+    """The hints that a body carries, and the names of the fields to take out before it is sent on."""
+    given = {name: value for name in _NAMES_IN_ORDER if (value := getattr(body, name)) is not UNSET}
+    if not given:
+        return NO_HINTS, ()
+    if isinstance(given.get("provider"), dict):
+        del given["provider"]
+    hints = Hints(**given)
+    _check(hints)
+    return hints, tuple(given)
+
+
+def from_headers(headers: Mapping[str, str]) -> Hints:
+    """The hints among these headers (names in lower case). `idempotency-key` is the same as `request_id`."""
+    given: dict[str, object] = {}
+    for name, text in headers.items():
+        if name.startswith(HEADER_PREFIX):
+            given[_hint_of(name)] = text
+    if "idempotency-key" in headers:
+        given.setdefault("request_id", headers["idempotency-key"])
+    if not given:
+        return NO_HINTS
+    for name, allowed in ALLOWED.items():
+        if name in given and given[name] not in allowed:
+            raise _not_allowed(HEADER_PREFIX + name.replace("_", "-"), given[name], allowed)
+    if "tags" in given:
+        given["tags"] = _tags(str(given["tags"]))
+    if "deadline" in given:
+        given["deadline"] = _number_or_text(str(given["deadline"]))
+    hints = msgspec.convert(given, Hints)
+    _check(hints)
+    return hints
+
+
+def _hint_of(header: str) -> str:
+    name = header.removeprefix(HEADER_PREFIX).replace("-", "_")
+    if name not in NAMES:
+        known = ", ".join(HEADER_PREFIX + hint.replace("_", "-") for hint in sorted(NAMES))
+        raise BadRequest(f"Unknown hint header '{header}'; the hints are {known}.", param=header)
+    return name
+
+
+def overlay(*layers: Hints) -> Hints:
+    """One set of hints from several, the first that says something winning field by field."""
+    spoken = [layer for layer in layers if layer is not NO_HINTS]
+    if len(spoken) < 2:
+        return spoken[0] if spoken else NO_HINTS
+    return Hints(**{
+        name: next((value for layer in spoken if (value := getattr(layer, name)) is not None), None)
+        for name in Hints.__struct_fields__
+    })
+
+
+def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
+    """The instant meant by a deadline of seconds from now, or by an RFC 3339 instant."""
+    if deadline is None:
+        return None
+    if isinstance(deadline, str):
+        try:
+            instant = datetime.fromisoformat(deadline)
+        except ValueError:
+            instant = None
+        if instant is None or instant.tzinfo is None:
+            raise BadRequest(
+                f"deadline: '{deadline}' is neither a number of seconds nor an RFC 3339 instant with an offset, "
+                "such as 2026-11-20T18:00:00Z.",
+                param="deadline",
+            )
+        return instant.timestamp()
+    if not isfinite(deadline) or deadline <= 0:
+        raise BadRequest(f"deadline: {deadline} seconds; give a number above 0.", param="deadline")
+    return now + deadline
+
+
+def _check(hints: Hints) -> None:
+    name = hints.request_id
+    if name is not None and not (0 < len(name) <= MAX_ID and name.isascii() and name.isprintable() and " " not in name):
+        raise BadRequest(
+            f"request_id: give 1 to {MAX_ID} printable ASCII characters without spaces.", param="request_id"
+        )
+    if hints.tags is not None and len(hints.tags) > MAX_TAGS:
+        raise BadRequest(f"tags: at most {MAX_TAGS}, not {len(hints.tags)}.", param="tags")
+
+
+def _tags(text: str) -> object:
+    try:
+        tags = json.loads(text)
+    except ValueError:
+        tags = None
+    if not isinstance(tags, dict):
+        raise BadRequest(f"{HEADER_PREFIX}tags: give a JSON object, such as {{\"project\": \"x\"}}.", param="tags")
+    return tags
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _not_allowed(field: str, value: object, allowed: tuple[str, ...]) -> BadRequest:
+    return BadRequest(f"{field}: '{value}' is not one of {', '.join(allowed)}.", param=field)
+
+
+def refusal(error: msgspec.DecodeError) -> BadRequest:
+    """What to tell the caller about a body that could not be read: where, what is wrong, what is allowed."""
+    if not isinstance(error, msgspec.ValidationError):
+        return BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json")
+    message, _, path = str(error).partition(" - at `$")
+    field = path.rstrip("`").removeprefix(".").replace("[...]", "[]") or None
+    if field in ALLOWED:
+        value = message.partition("'")[2].rstrip("'")
+        return _not_allowed(field, value, ALLOWED[field]) if value else _wrong_word(field, message)
+    return BadRequest(f"{field or 'body'}: {message[:1].lower()}{message[1:]}.", param=field, code="invalid_type")
+
+
+def _wrong_word(field: str, message: str) -> BadRequest:
+    return BadRequest(f"{field}: {message}; allowed: {', '.join(ALLOWED[field])}.", param=field)

@@ -1,0 +1,61 @@
+"""Our own fields on an answer, and the shape of an error: what batchway says beside what the provider said."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from batchway.core.types import Fault, Via
+from batchway.wire import body, chat
+
+_encode = msgspec.json.Encoder().encode
+_NULL = msgspec.Raw(b"null")
+_COMPLETED = msgspec.Raw(b'"completed"')
+
+
+def instant(at: float) -> str:
+    """An RFC 3339 instant in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def envelope(
+    answer: bytes,
+    *,
+    request_id: str,
+    provider: str,
+    via: Via,
+    batch_id: str | None,
+    completed_at: float,
+    with_content: bool,
+) -> bytes:
+    """A chat.completion with our fields at its top level; the provider's others stay byte for byte."""
+    fields = body.fields(answer)
+    fields["request_id"] = body.raw(request_id)
+    fields["status"] = _COMPLETED
+    fields["provider"] = body.raw(provider)
+    fields["routed_via"] = body.raw(via)
+    fields["batch_id"] = body.raw(batch_id) if batch_id else _NULL
+    fields["completed_at"] = body.raw(instant(completed_at))
+    fields["error"] = _NULL
+    if with_content:
+        fields["content"] = body.raw(chat.content(answer))
+    return body.join(fields)
+
+
+def error_body(fault: Fault, request_id: str | None) -> bytes:
+    """A fault in OpenAI's shape, with our fields beside it; a provider's own error object is kept as it came."""
+    own = _upstream_error(fault.body)
+    error = own or body.raw(
+        {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
+    )
+    return _encode({"error": error, "status": "failed", "request_id": request_id, "content": None})
+
+
+def _upstream_error(given: bytes | None) -> msgspec.Raw | None:
+    """The `error` object of a provider's body, if it has one in this shape."""
+    if given is None:
+        return None
+    try:
+        error = body.fields(given).get("error")
+    except msgspec.DecodeError:
+        return None
+    return error if error is not None and bytes(error).startswith(b"{") else None

@@ -1,0 +1,53 @@
+"""Server-sent events: cut a byte stream into frames and name what is in them (providers.md §14)."""
+
+DONE = b"data: [DONE]\n\n"
+
+
+class FrameCutter:
+    """Gathers bytes as the network gives them and hands out whole frames, each ending in its blank line.
+
+    Lines may end in LF or CRLF, and a read may end anywhere, inside a UTF-8 sequence too. `max_frame` bounds what an
+    upstream that never ends a frame can make us hold.
+    """
+
+    def __init__(self, max_frame: int) -> None:
+        self._rest = b""
+        self._max_frame = max_frame
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames completed by these bytes. Raises ValueError when one grows past the bound."""
+        text = self._rest + data
+        if b"\r" in text:
+            # A trailing CR may be half of a CRLF: leave it for the next read.
+            held = b"\r" if text.endswith(b"\r") else b""
+            text = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        else:
+            held = b""
+        *frames, rest = text.split(b"\n\n")
+        if len(rest) > self._max_frame:
+            raise ValueError(f"a frame is larger than {self._max_frame} bytes")
+        self._rest = rest + held
+        return [frame + b"\n\n" for frame in frames if frame.strip(b"\n")]
+
+    def rest(self) -> bytes:
+        """What is left when the stream ends: bytes of a frame that never ended."""
+        return self._rest.strip()
+
+
+def payload(frame: bytes) -> bytes | None:
+    """The data of a frame, its lines joined by a line feed; None for comments and frames without data."""
+    if frame.startswith(b"data:") and frame.find(b"\n", 0, -2) == -1:
+        return frame[5:-2].strip()
+    lines = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines).strip() if lines else None
+
+
+def frame(data: bytes, event: str | None = None) -> bytes:
+    """One frame with this data, named if it has a name."""
+    head = b"event: " + event.encode() + b"\n" if event else b""
+    return head + b"data: " + data + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """A comment, which every reader of event streams skips."""
+    return b": " + text.encode() + b"\n\n"
