@@ -185,6 +185,14 @@ def test_a_removed_ticket_makes_room() -> None:
     assert batcher.add("k", ticket("c", tokens=60), PLAIN, 0.0) == []
 
 
+def test_a_removed_ticket_makes_room_for_bytes() -> None:
+    batcher = Batcher()
+    batcher.add("k", ticket("a", size=600), PLAIN, 0.0)
+    batcher.add("k", ticket("b", size=400), PLAIN, 0.0)
+    batcher.remove("a")
+    assert batcher.add("k", ticket("c", size=600), PLAIN, 0.0) == []
+
+
 def test_a_ticket_that_returns_gets_a_new_wait() -> None:
     batcher = Batcher()
     batcher.add("k", ticket("a", patience=0.25), PLAIN, 0.0)
@@ -216,6 +224,18 @@ def test_memory_stays_in_proportion_to_what_waits() -> None:
         batcher.add("k", ticket(str(turn)), long, 0.0)
     assert len(batcher) == 0
     assert len(batcher._timers) < 100
+
+
+def test_deadlines_stay_in_order_when_most_tickets_are_cancelled() -> None:
+    batcher = Batcher()
+    waits = [float(number * 37 % 200) for number in range(200)]
+    for number, wait in enumerate(waits):
+        batcher.add(number, ticket(str(number), patience=wait), PLAIN, 0.0)
+    for number in range(180):
+        batcher.remove(str(number))
+    assert len(batcher._timers) < 200
+    ends = [window.closed_at for window in _run_until(batcher, inf)]
+    assert ends == sorted(waits[180:])
 
 
 # The adaptive rule
@@ -308,6 +328,17 @@ def test_the_number_of_remembered_keys_is_bounded() -> None:
     assert len(batcher._rhythms._seen) == RHYTHMS
     batcher.add(0, ticket("again"), LIVELY, 0.0)
     assert batcher.deadline() == 0.0, "the key longest unseen is unknown again"
+
+
+def test_a_key_in_use_is_remembered_longer_than_a_silent_one() -> None:
+    batcher = Batcher()
+    for key in ["used", "silent", "used", *range(RHYTHMS - 1)]:
+        batcher.add(key, ticket("x"), LIVELY, 0.0)
+        batcher.due(0.0)
+        batcher.remove("x")
+    batcher.add("used", ticket("x"), LIVELY, 0.0)
+    batcher.add("silent", ticket("y"), LIVELY, 0.0)
+    assert names(batcher.due(0.0)) == [("y", "alone")]
 
 
 # Properties
@@ -482,16 +513,16 @@ class Naive:
 class BatcherMachine(RuleBasedStateMachine):
     """Any calls in any order, punctual or late: the batcher does what the naive model does."""
 
-    @initialize(rules=st.lists(WINDOW_RULES, min_size=1, max_size=2))
-    def start(self, rules: list[WindowRule]) -> None:
+    @initialize(choices=st.lists(WINDOW_RULES, min_size=1, max_size=2))
+    def start(self, choices: list[WindowRule]) -> None:
         self.batcher, self.naive = Batcher(), Naive()
-        self.rules, self.now, self.count = rules, 100.0, 0
+        self.choices, self.now, self.count = choices, 100.0, 0
 
     @rule(key=st.sampled_from("ijk"), tokens=AMOUNTS, size=AMOUNTS, late=STEPS, patience=PATIENCE, which=st.booleans())
     def add(self, key: str, tokens: int, size: int, late: float, patience: float, which: bool) -> None:
         self.count += 1
         new = Ticket(id=str(self.count), tokens=tokens, size=size, at=self.now - late, patience=patience)
-        chosen = self.rules[which % len(self.rules)]
+        chosen = self.choices[which % len(self.choices)]
         assert self.batcher.add(key, new, chosen, self.now) == self.naive.add(key, new, chosen, self.now)
 
     @rule(step=STEPS, ask=st.booleans())

@@ -52,7 +52,7 @@ def test_a_wait_without_an_end_is_refused(wait: float) -> None:
 @pytest.mark.parametrize("field", ["max_size", "max_tokens", "max_bytes"])
 def test_a_window_for_nothing_is_refused(field: str) -> None:
     with pytest.raises(SettingsError, match=f"{field} is 0; it must be at least 1"):
-        WindowRule(**{"max_wait": 1.0, "max_size": 1, field: 0})
+        WindowRule(**{"max_wait": 1.0, "max_size": 1, field: 0})  # type: ignore[arg-type]
 
 
 def test_an_endless_idleness_is_refused() -> None:

@@ -316,7 +316,7 @@ def _alone(key: Hashable, ticket: Ticket, rule: WindowRule, bound: Reason, now: 
 
 
 def _runs(timer: _Timer) -> bool:
-    """Does the timer still count? Those of tickets that have gone and of earlier idleness stay in the heap for a while."""
+    """Does the timer still count? Those of tickets that have gone and of earlier idleness stay for a while."""
     at, _, window, place = timer
     if place is None:
         return window.idle_at == at

@@ -11,15 +11,17 @@ States of a key:
 
 Invariants:
 1. Every `started` is ended by exactly one `finished` (an answer) or `refused` (any fault).
-2. `admit` answers None (go), a time after now, or infinity; infinity only while calls are under way whose end frees a slot.
-3. No more calls are under way at an account than its bound, nor at a key than its ceiling. A refusal halves the ceiling,
-   each success adds one: providers without rate-limit headers are learnt this way, and the end of a block releases
-   half a crowd, not the whole one again.
-4. One overload is one refusal: while a key is blocked, calls that started earlier neither lengthen its backoff nor end it
-   (a Retry-After still counts).
+2. `admit` answers None (go), a time after now, or infinity; infinity only while calls are under way whose end frees
+   a slot.
+3. No more calls are under way at an account than its bound, nor at a key than its ceiling. A refusal halves the
+   ceiling, each success adds one: providers without rate-limit headers are learnt this way, and the end of a block
+   releases half a crowd, not the whole one again.
+4. One overload is one refusal: while a key is blocked, calls that started earlier neither lengthen its backoff nor
+   end it (a Retry-After still counts).
 5. A reported limit is forgotten at its reset.
 
-The counts are a brake, not a proof: a report comes with the end of a call and lags by its duration. The refusal decides.
+The counts are a brake, not a proof: a report comes with the end of a call and lags by its duration. The refusal
+decides.
 """
 
 from collections.abc import Hashable, Mapping
@@ -73,10 +75,10 @@ def backoff(failures: int, policy: Policy, dice: Dice) -> float:
 
 
 def retry_at(fault: Fault, attempt: int, policy: Policy, now: float, dice: Dice) -> float | None:
-    """When to send the request again after `attempt` retries (0: its first call failed); None: give the fault to its caller.
+    """When to send the request again after `attempt` retries (0: its first call failed); None: tell its caller.
 
-    A Retry-After is kept or exceeded by a little, never undercut; zero says nothing. One beyond `max_retry_after` is for
-    the caller to decide on.
+    A Retry-After is kept or exceeded by a little, never undercut; zero says nothing. One beyond `max_retry_after` is
+    for the caller to decide on.
     """
     if not fault.passing or attempt >= policy.max_retries:
         return None
@@ -112,7 +114,7 @@ class Limits:
         return self._under_way.get(account, 0)
 
     def admit(self, key: Key, tokens: int, now: float) -> float | None:
-        """None: a call of so many input tokens may start now. Else when to ask again; infinity: when a call has ended."""
+        """None: a call of so many input tokens may start now. Else when to ask again; infinity: after a call's end."""
         account = key[0]
         if self._under_way.get(account, 0) >= self._bound(account):
             return inf
@@ -126,8 +128,8 @@ class Limits:
         budget = self._budgets.pop(key, None) or self._make_room()
         self._budgets[key] = budget  # At the end: the dict keeps the order of use.
         budget.under_way += 1
-        budget.requests.spend(1)
-        budget.tokens.spend(tokens)
+        budget.requests.spend(1, now)
+        budget.tokens.spend(tokens, now)
 
     def finished(self, key: Key, report: Report | None, now: float) -> None:
         """A call ended with an answer."""
@@ -204,9 +206,8 @@ class _Budget:
 class _Count:
     """Requests or tokens left, as last reported and spent since.
 
-    It refills evenly until its reset: OpenAI defines the reset as the time until the limit is back in its initial state,
-    and Anthropic as the time until it is fully replenished; both are token buckets. A provider with a hard window would
-    refuse a little earlier, and its refusal is obeyed.
+    It refills evenly until its reset, which OpenAI documents as the time until the limit is back in its initial state:
+    a token bucket. A provider that counts in fixed windows would refuse a little earlier, and its refusal is obeyed.
     """
 
     __slots__ = ("at", "left", "limit", "rate", "reset")
@@ -225,9 +226,9 @@ class _Count:
         self.left, self.limit, self.reset, self.at = left, limit, reset, now
         self.rate = (limit - left) / (reset - now) if limit is not None and reset > now else 0.0
 
-    def spend(self, amount: int) -> None:
+    def spend(self, amount: int, now: float) -> None:
         """Count a call that has started since."""
-        if self.left is not None:
+        if self.left is not None and now < self.reset:
             self.left -= amount
 
     def ready(self, amount: int, now: float) -> float | None:

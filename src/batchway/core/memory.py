@@ -4,6 +4,9 @@ All three are bounded by time and bytes and forget the least recently used first
 must survive a restart.
 """
 
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
 from cachetools import TLRUCache
 from msgspec import Struct
 
@@ -25,7 +28,10 @@ class Kept(Struct, frozen=True, kw_only=True):
     """Picodollars that the request would have cost alone and directly: what giving it again saves."""
 
 
-class Shelf[Key]:
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Shelf(Generic[Key]):
     """Kept answers by one kind of key, for `ttl` seconds, within `max_bytes` and `max_entries`."""
 
     def __init__(self, ttl: float, max_bytes: int, max_entries: int) -> None:

@@ -323,12 +323,16 @@ class Planner:
             return
         seat.why = chosen.why
         if chosen.lane == "batch":
-            key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
-            self._open_window(key, seat, self.policy.job, now, out)
+            self._open_job_window(seat, now, out)
         elif request.packing == "always" and offers.packing is None:
             self._open_window(_pack_key(request, chosen.lane), seat, self.policy.pack, now, out)
         else:
             self._send((seat,), chosen.lane, now, out)
+
+    def _open_job_window(self, seat: _Seat, now: float, out: list[Command]) -> None:
+        request = seat.request
+        key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
+        self._open_window(key, seat, self.policy.job, now, out)
 
     def _open_window(
         self, key: _JobKey | _PackKey, seat: _Seat, rule: WindowRule, now: float, out: list[Command]
@@ -548,7 +552,7 @@ class Planner:
             seat.why = "asked again singly: its packed call had no answer for it"
             self._send((seat,), "direct", now, out)
             return
-        again = None if flight.started else retry_at(fault, seat.attempt, self.policy, now, self._dice)
+        again = None if flight.started else retry_at(fault, seat.attempt - 1, self.policy, now, self._dice)
         if again is not None:
             seat.why = f"tried again after {fault.code or fault.status}"
             self._set_timer(again, "retry", (seat, flight.lane))
@@ -566,12 +570,11 @@ class Planner:
         others = callers[1:]
         if others:
             promoted = _Seat(others[0])
-            promoted.why = "promoted: the twin it waited for failed"
             for follower in others:
                 promoted.waiting[follower.ask] = follower
                 self._seats[follower.ask] = promoted
             self._register(promoted)
-            self._send((promoted,), "direct", now, out)
+            self._save_or_route(promoted, now, out)
 
     def _refuse(self, seat: _Seat, fault: Fault, why: str, out: list[Command]) -> None:
         out.extend(Refuse(request=request, fault=fault, why=why) for request in self._close(seat))
@@ -659,7 +662,9 @@ class Planner:
 
     def _retry(self, what: tuple[_Seat, Lane], now: float, out: list[Command]) -> None:
         seat, lane = what
-        if seat.open:
+        if seat.open and lane == "batch":
+            self._open_job_window(seat, now, out)
+        elif seat.open:
             self._send((seat,), lane, now, out)
 
     def _deadline_passed(self, ask: str, now: float, out: list[Command]) -> None:

@@ -108,7 +108,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_retries: int = 2
     """Calls made after the first one failed; the default of the OpenAI and Anthropic SDKs."""
     retry_unknown: bool = False
-    """Also retry what the provider may bill (a timeout, a cut answer): it may be paid twice, so it must be asked for."""
+    """Also retry what the provider may bill (a timeout, a cut answer): it may be paid twice, so somebody must ask."""
     backoff_base: float = 0.5
     """Seconds that the first retry waits at most, doubled for each further one (as the SDKs do)."""
     backoff_cap: float = 8.0
@@ -125,6 +125,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Seconds that a direct call goes on after all its callers left, so that an SDK's retry can adopt it."""
     undelivered_ttl: float = 600.0
     """Seconds that an answer is kept whose callers had all left: the time-out of the SDKs, after which they retry."""
+
+    store: bool = False
+    """A store is open: requests that may have been answered before are looked up in it."""
 
     def __post_init__(self) -> None:
         for name in ("max_queue", "max_queue_bytes", "max_in_flight"):

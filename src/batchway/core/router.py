@@ -49,6 +49,7 @@ class Offers(Struct, frozen=True, kw_only=True):
     direct: str | None = None
     flex: str | None = "this gateway has no flex lane yet"
     batch: str | None = "this gateway has no batch lane yet"
+    packing: str | None = "this gateway does not pack yet"
 
     def ruled_out(self, lane: Lane) -> str | None:
         """Why this lane cannot be taken, or None."""

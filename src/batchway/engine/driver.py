@@ -72,6 +72,7 @@ class Engine:
         drain_timeout: float,
     ) -> None:
         self.clock = clock
+        self.stopping = False
         self._planner = planner
         self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
         self._listeners = tuple(listeners)
@@ -129,6 +130,7 @@ class Engine:
 
     async def drain(self) -> None:
         """Take nothing new, and give what is under way `drain_timeout` seconds to end; then refuse the rest."""
+        self.stopping = True
         self.tell(facts.Stopping())
         if self._callers:
             self._empty.clear()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-import msgspec
 from msgspec import Raw, Struct
 
 from batchway.core.catalog import Catalog
@@ -86,9 +85,7 @@ class Intake:
             )
         if model == "auto":
             raise BadRequest("model: 'auto' is not offered yet; name a model.", param="model", code="model_not_found")
-        provider, model = resolve_model(
-            model, said.provider, default=self._defaults.provider, names=self._names, catalog=self._catalog
-        )
+        provider, model = self.resolve(model, said.provider)
         changes = self._changes(front, reading, model)
         if changes or reading.ours:
             content = _rewrite(content, reading, changes)
@@ -102,6 +99,17 @@ class Intake:
             request=request,
             include_usage=reading.include_usage,
             native=bool(reading.ours),
+        )
+
+    @property
+    def default_provider(self) -> str:
+        """Where models go that name no provider."""
+        return self._defaults.provider
+
+    def resolve(self, model: str, hinted: str | None = None) -> tuple[str, str]:
+        """The provider that a model name means, and the name there."""
+        return resolve_model(
+            model, hinted, default=self._defaults.provider, names=self._names, catalog=self._catalog
         )
 
     def _request(
@@ -185,7 +193,3 @@ def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes
     fields.update(changes)
     return body.join(fields)
 
-
-def decode_error(error: msgspec.DecodeError) -> BadRequest:
-    """A body that is not JSON at all."""
-    return hints.refusal(error)

@@ -1,11 +1,14 @@
 """Metrics: events counted for Prometheus, and the same numbers as a snapshot for `/stats`."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Event, Refused
 from batchway.core.planner import Load
+
+Metric = TypeVar("Metric", Counter, Histogram)
 
 SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 MANY_MODELS = 200
@@ -78,7 +81,7 @@ class Metrics:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
 
-    def _child[M: Counter | Histogram](self, metric: M, *labels: str) -> M:
+    def _child(self, metric: Metric, *labels: str) -> Metric:
         key = (metric, *labels)
         child = self._children.get(key)
         if child is None:

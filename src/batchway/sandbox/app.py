@@ -152,5 +152,3 @@ def _book(
 
 def _book_nothing(plan: Plan, outcome: Outcome, output: int) -> None:
     """Talk about the sandbox itself is not billed."""
-
-

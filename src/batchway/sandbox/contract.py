@@ -15,7 +15,7 @@ Outcome = Literal["completed", "refused", "cut", "aborted"]
 sent is not a whole answer. aborted: the client left first; what was produced until then is billed."""
 
 
-class Visit(Struct, frozen=True, kw_only=True):
+class Visit(Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP request as it came, with the sandbox's running number for it."""
 
     number: int
@@ -40,7 +40,7 @@ class Visit(Struct, frozen=True, kw_only=True):
         return f"req_{self.number:032x}"
 
 
-class Bill(Struct, frozen=True, kw_only=True):
+class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """What a call costs in tokens when its answer goes out whole."""
 
     model: str = ""
@@ -51,7 +51,7 @@ class Bill(Struct, frozen=True, kw_only=True):
     cached: int = 0
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, gc=False):
     """Some bytes of an answer: a whole body, or one frame of a stream."""
 
     data: bytes
@@ -61,7 +61,7 @@ class Part(Struct, frozen=True):
     """`finish` says why the answer ended (and its usage), `done` that the stream is over."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, gc=False):
     """What will be sent and how."""
 
     status: int = 200

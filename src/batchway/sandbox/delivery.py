@@ -91,19 +91,20 @@ class Connection:
 async def deliver(plan: Plan, connection: Connection, book: Book, count: Callable[[str], int]) -> None:
     """Send what the plan says, and book it once."""
     sent: list[str] = []
+    held = b""
     try:
         if plan.delay:
             await connection.pause(plan.delay)
         if plan.parts:
             await connection.start(plan.status, _framing(plan))
-            await _send_parts(plan, connection, sent)
+            held = await _send_but_last(plan, connection, sent)
     except ClientLeft:
         return book(plan, "aborted", _produced(sent, count) if plan.streaming else plan.bill.output)
     book(plan, plan.outcome, _produced(sent, count) if plan.partial else plan.bill.output)
+    if plan.parts:
+        await connection.write(held, more=plan.hang_up)
     if plan.hang_up:
         await connection.hang_up()
-    else:
-        await connection.write(plan.parts[-1].data if plan.rate is None else b"", more=False)
 
 
 async def deliver_whole(plan: Plan, connection: Connection, book: Book) -> None:
@@ -113,17 +114,18 @@ async def deliver_whole(plan: Plan, connection: Connection, book: Book) -> None:
     await connection.write(plan.parts[0].data, more=False)
 
 
-async def _send_parts(plan: Plan, connection: Connection, sent: list[str]) -> None:
-    """Write all parts; the last of a healthy, unpaced plan is left to go out after the booking."""
-    unpaced_end = plan.rate is None and not plan.hang_up
-    for part in plan.parts[:-1] if unpaced_end else plan.parts:
+async def _send_but_last(plan: Plan, connection: Connection, sent: list[str]) -> bytes:
+    """Write everything but the last piece, which is returned: it goes out after the booking."""
+    held = b""
+    for part in plan.parts:
         for piece in _pieces(part, plan.rate):
-            await connection.write(piece)
+            if held:
+                await connection.write(held)
             if plan.rate is not None:
                 await connection.pause(len(piece) / plan.rate)
+            held = piece
         sent.append(part.text)
-    if unpaced_end:
-        sent.append(plan.parts[-1].text)
+    return held
 
 
 def _pieces(part: Part, rate: float | None) -> Iterator[bytes]:

@@ -281,9 +281,7 @@ class Faults:
         if not self.armed:
             return ()
         peek = _look(visit.body)
-        return tuple(
-            armed.rule for armed in self.armed if _matches(armed.rule, endpoint, visit, peek) and armed.fire()
-        )
+        return tuple(armed.rule for armed in self.armed if _matches(armed.rule, endpoint, visit, peek) and armed.fire())
 
 
 class _Peek(Struct):
@@ -326,9 +324,7 @@ def _refused(
 ) -> Refused:
     whose = "server_error" if status >= 500 else "invalid_request_error"
     usual = _DEFAULTS.get(status, (whose, None, f"The sandbox was told to fail with {status}."))
-    return Refused(
-        status, message or usual[2], type=type or usual[0], code=code or usual[1], retry_after=retry_after
-    )
+    return Refused(status, message or usual[2], type=type or usual[0], code=code or usual[1], retry_after=retry_after)
 
 
 def _body(plan: Plan) -> bytes:

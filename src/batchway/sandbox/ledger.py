@@ -9,7 +9,7 @@ from msgspec import Struct
 from batchway.sandbox.contract import Outcome
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(Struct, frozen=True, kw_only=True, gc=False):
     """One call as the provider would bill it. Tokens; `at` is seconds since the epoch, when the request came."""
 
     n: int

@@ -63,6 +63,8 @@ async def serve(application: Application, host: str = "127.0.0.1", port: int = 0
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
         yield _address(listener)
     finally:
         ready.cancel()

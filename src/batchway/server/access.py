@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from batchway.core.errors import Forbidden, Unauthorized
 from batchway.core.types import Hints
 from batchway.engine.intake import Identity
-from batchway.settings import KeyEntry, hash_key
+from batchway.settings import KeyEntry, find_key, index_keys
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
@@ -18,7 +18,8 @@ class Access:
     """Checks each request. Without gateway keys everyone is the tenant `default` (or its own forwarded bearer)."""
 
     def __init__(self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
-        self._identities = {key.hash: _identity(key) for key in keys}
+        self._keys = index_keys(keys)
+        self._identities = {key.name: _identity(key) for key in keys}
         self._hosts = LOOPBACK | frozenset(allowed_hosts)
         self._origins = frozenset(cors_origins)
 
@@ -54,10 +55,10 @@ class Access:
         if authorization is None:
             raise Unauthorized("Send your gateway key: 'Authorization: Bearer bw-…'.", code="missing_api_key")
         scheme, _, key = authorization.partition(" ")
-        identity = self._identities.get(hash_key(key.strip())) if scheme.lower() == "bearer" else None
-        if identity is None:
+        entry = find_key(self._keys, key.strip()) if scheme.lower() == "bearer" else None
+        if entry is None:
             raise Unauthorized("This is not a key of this gateway; ask its owner for one (batchway keys create NAME).")
-        return identity
+        return self._identities[entry.name]
 
     def require_admin(self, headers: Mapping[str, str]) -> None:
         """Management needs the scope `admin`. Raises Unauthorized or Forbidden."""

@@ -34,12 +34,11 @@ UNBUFFERED = (b"x-accel-buffering", b"no")
 
 
 class Bounds:
-    """How much one caller may send, and how many may be inside."""
+    """How much one caller may send, in bytes, and how long it may take to, in seconds."""
 
-    def __init__(self, *, max_body: int, body_timeout: float, max_inside: int) -> None:
+    def __init__(self, *, max_body: int, body_timeout: float) -> None:
         self.max_body = max_body
         self.body_timeout = body_timeout
-        self.max_inside = max_inside
 
 
 class Presence:

@@ -1,9 +1,9 @@
 """Gateway keys: how one is made, how it is kept (hashed), and what its bearer may do.
 
-A key is `bw-` and 43 url-safe characters: 32 random bytes. Settings hold its SHA-256 only. A plain hash without salt or
-stretching is right here: those defend guessable passwords, and nobody guesses 256 random bits; it also keeps the check
-at one microsecond per request. Whoever reads the settings cannot get in with what stands there: a bearer is hashed before
-it is looked up, so that a hash presented as a key is hashed once more and found nowhere.
+A key is `bw-` and 43 url-safe characters: 32 random bytes. Settings hold its SHA-256 only. A plain hash without salt
+or stretching is right here: those defend guessable passwords, and nobody guesses 256 random bits. Whoever reads the
+settings cannot get in with what stands there: a bearer is hashed before it is looked up, so that a hash presented as a
+key is hashed once more and found nowhere.
 """
 
 from base64 import urlsafe_b64encode
@@ -104,7 +104,7 @@ def read_keys(value: object) -> tuple[KeyEntry, ...]:
     """Keys from `BATCHWAY_KEYS` or from TOML's [[keys]]. ValueError says which entry is wrong, and never quotes it."""
     given = _split_line(value) if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
-        raise ValueError(f"allowed are {LINE} with commas between, or [[keys]] tables in TOML")  # noqa: TRY004 (pydantic reports ValueError only)
+        raise ValueError(f"allowed are {LINE} with commas between, or [[keys]] tables in TOML")
     entries = tuple(_read_entry(entry, number) for number, entry in enumerate(given, start=1))
     _refuse_twins("name", [entry.name for entry in entries])
     _refuse_twins("hash", [entry.hash for entry in entries])
@@ -127,7 +127,7 @@ def _read_entry(given: object, number: int) -> KeyEntry:
     if isinstance(given, KeyEntry):
         return given
     if not isinstance(given, dict):
-        raise ValueError(f"key {number} is not a table with name and hash")  # noqa: TRY004 (as above)
+        raise ValueError(f"key {number} is not a table with name and hash")
     if unknown := [str(field) for field in given if field not in ALLOWED]:
         raise ValueError(f"key {number} has no field {unknown[0]!r}{suggest(unknown[0], ALLOWED)}")
     try:

@@ -32,7 +32,7 @@ MIB = 1 << 20
 PREFIX = "BATCHWAY_"
 
 GENERIC = "generic"
-"""The name of the one own provider that can be set up by `DOWNSTREAM_URL` alone."""
+"""The provider that is any upstream of the OpenAI shape: it has no base URL until one is set."""
 
 ALIASES: Mapping[str, str] = {
     "default_provider": "DOWNSTREAM_PROVIDER",
@@ -79,6 +79,12 @@ def _check_key(key: SecretStr) -> SecretStr:
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("a key is printable ASCII without spaces")
     return SecretStr(text)
+
+
+def _check_address(address: str) -> str:
+    if any(mark.isspace() or mark == "/" for mark in address):
+        raise ValueError("allowed is an address or a name, without spaces")
+    return address
 
 
 def _check_host(host: str) -> str:
@@ -149,7 +155,7 @@ class ProviderSettings(_Frozen):
 class Settings(_Frozen):
     """All settings in force; frozen. `batchway.settings.load` makes it and knows where each value came from."""
 
-    host: str = _setting(
+    host: Annotated[str, AfterValidator(_check_address)] = _setting(
         "127.0.0.1", "Address to listen on. Any but a loopback address needs gateway keys.", min_length=1
     )
     port: int = _setting(8080, "TCP port to listen on; 0 takes a free one.", ge=0, le=65535)

@@ -50,9 +50,10 @@ def load(
 ) -> Loaded:
     """Read all sources; per setting the first of flag, environment, `.env`, TOML and default that gives one wins.
 
-    `flags` by setting name (None: not given), and `config`, the TOML file. `environment` None is this process's. `folder`
-    (None: the working directory) is where `.env`, batchway.toml and a relative `config` are looked for. `settings.providers`
-    holds every name of `providers` and whatever else was given. SettingsError lists all that is wrong, one per line.
+    `flags` by setting name (None: not given), and `config`, the TOML file. `environment` None is this process's.
+    `folder` (None: the working directory) is where `.env`, batchway.toml and a relative `config` are looked for.
+    `settings.providers` holds every name of `providers` and those that were given besides. SettingsError lists all
+    that is wrong, one per line.
     """
     home = Path(folder or ".")
     variables = read_environment() if environment is None else environment

@@ -1,9 +1,9 @@
 """Where values come from: flags, the environment, `.env` and batchway.toml, each read into the same shape.
 
-A source is a flat table from a setting's path (`("port",)`, `("providers", "openai", "key")`) to the value given there and
-the place it came from. Flat tables lie over each other with `|`, setting by setting, and keep the place of what wins.
-pydantic-settings' own sources answer with nested values only: they cannot say which variable gave one, pass over unknown
-names, and read no other environment than the process's.
+A source is a flat table from a setting's path (`("port",)`, `("providers", "openai", "key")`) to the value given there
+and the place it came from. Flat tables lie over each other setting by setting and keep the place of what wins.
+pydantic-settings is not used: its sources answer with nested values only, so that nobody can say which variable gave
+one; they pass over unknown names in the environment and read no other environment than the process's.
 """
 
 import os
@@ -16,7 +16,7 @@ from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from batchway.core.errors import SettingsError
-from batchway.settings.model import ALIASES, GENERIC, PREFIX, ProviderSettings, Settings, variable
+from batchway.settings.model import ALIASES, PREFIX, ProviderSettings, Settings, variable
 from batchway.settings.wording import suggest
 
 Where = tuple[str, ...]
@@ -29,7 +29,7 @@ DEFAULT_FILE = "batchway.toml"
 _PROVIDER_FIELDS = tuple(ProviderSettings.model_fields)
 _PLAIN = tuple(field for field in Settings.model_fields if field != "providers")
 
-# Kubernetes tells every pod of the Services beside it in variables of this shape. One named `batchway` must not stop us.
+# Kubernetes tells pods of the Services beside them in variables of this shape. One named `batchway` must not stop us.
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
@@ -67,7 +67,7 @@ def read_flags(flags: Mapping[str, object]) -> Source:
 
 
 def read_variables(variables: Mapping[str, str], place: str, providers: Sequence[ProviderNames]) -> Source:
-    """Settings among environment variables. An empty one counts as unset: `KEY=` in .env, or Compose passing nothing."""
+    """Settings among environment variables. An empty one is unset: `KEY=` in .env, or Compose passing nothing."""
     ours = {name: value for name, value in variables.items() if value and not _is_service_link(name, value)}
     named = _name_variables(providers)
     given = {where: Given(ours[name], f"{place} {name}") for name, where in named if name in ours}
@@ -135,14 +135,13 @@ def _name_variables(providers: Sequence[ProviderNames]) -> list[tuple[str, Where
     ]
     return [
         *vendors,
-        ("DOWNSTREAM_URL", ("providers", GENERIC, "base_url")),
         *((alias, (field,)) for field, alias in ALIASES.items()),
         *((variable(field), (field,)) for field in _PLAIN),
     ]
 
 
 def _read_nested(name: str, providers: Iterable[ProviderNames]) -> Where | None:
-    """The setting of `BATCHWAY_PROVIDERS__NAME__FIELD`. A variable cannot hold a dash, so `MY_HOST` is also `my-host`."""
+    """The setting of `BATCHWAY_PROVIDERS__NAME__FIELD`. No variable holds a dash, so `MY_HOST` is also `my-host`."""
     parts = name.split("__")
     if len(parts) != 3 or parts[0] != variable("providers") or not parts[1] or parts[2].lower() not in _PROVIDER_FIELDS:
         return None

@@ -46,16 +46,20 @@ def render_template(providers: Sequence[ProviderNames]) -> str:
 def _render_providers(providers: Sequence[ProviderNames]) -> Iterator[str]:
     yield from _render_heading("Providers: keys, and base URLs where not the vendor's own")
     for provider in providers:
-        if names := [*provider.key_variables[:1], *provider.url_variables[:1]]:
-            others = [*provider.key_variables[1:], *provider.url_variables[1:]]
-            yield from _comment(provider.name + (f" (also {', '.join(others)})" if others else ""))
-            yield from (f"#{name}=" for name in names)
-            yield ""
-    yield from _comment(f"{GENERIC}: any upstream of the OpenAI shape, with DOWNSTREAM_PROVIDER={GENERIC}.")
-    yield from ("#DOWNSTREAM_URL=", "")
+        yield from _render_provider(provider)
     yield from _comment("Any provider, these or your own, by its name in place of NAME (an own one needs BASE_URL):")
     for name, field in ProviderSettings.model_fields.items():
         yield from _comment(f"{variable('providers', 'NAME', name)}: {_say(field)}")
+    yield ""
+
+
+def _render_provider(provider: ProviderNames) -> Iterator[str]:
+    about = (
+        f": any upstream of the OpenAI shape, with DOWNSTREAM_PROVIDER={GENERIC}" if provider.name == GENERIC else ""
+    )
+    others = [*provider.key_variables[1:], *provider.url_variables[1:]]
+    yield from _comment(provider.name + about + (f" (also {', '.join(others)})" if others else ""))
+    yield from (f"#{name}=" for name in (*provider.key_variables[:1], *provider.url_variables[:1]))
     yield ""
 
 

@@ -1,0 +1,268 @@
+"""Assemble: the only place that joins parts, and where the clock, the ids and the dice are made."""
+
+import asyncio
+import random
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from batchway import sandbox as simulated
+from batchway.core.catalog import Catalog
+from batchway.core.errors import SettingsError
+from batchway.core.planner import Planner
+from batchway.core.policy import Policy
+from batchway.core.router import Offers
+from batchway.core.tokens import TokenCounts
+from batchway.core.types import Hints, Lane
+from batchway.data.prices import finder
+from batchway.data.vocabulary import Vocabularies
+from batchway.engine.driver import Engine
+from batchway.engine.intake import Defaults, Intake
+from batchway.engine.log import Log
+from batchway.engine.metrics import Metrics
+from batchway.engine.models import Models
+from batchway.engine.stats import Stats
+from batchway.ports import Alarm, Clock, Dialect, Listener
+from batchway.providers.http import HttpSender
+from batchway.providers.registry import DIALECTS, ROWS, Account, row_of
+from batchway.settings import Loaded, ProviderNames, ProviderSettings, Settings, load
+
+PROFILES: Mapping[str, Hints] = {
+    "transparent": Hints(),
+    "saver": Hints(packing="auto", optimize="fit"),
+    "batcher": Hints(priority="low"),
+}
+"""What each profile says where a request and its key say nothing (design §2)."""
+
+
+class LiveClock:
+    """The machine's clock and the running loop's alarms."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def call_at(self, when: float, action: Callable[[], None]) -> Alarm:
+        """Do this at that time."""
+        return asyncio.get_running_loop().call_later(max(0.0, when - time.time()), action)
+
+
+def load_settings(flags: Mapping[str, object], *, environment: Mapping[str, str] | None = None) -> Loaded:
+    """The settings in force, the providers' variables among them."""
+    names = [
+        ProviderNames(name=row.name, key_variables=row.key_variables, url_variables=row.url_variables) for row in ROWS
+    ]
+    return load(flags, providers=names, environment=environment)
+
+
+def accounts(settings: Settings, sandbox: str | None = None) -> dict[str, Account]:
+    """The providers that can be used, by name. With a sandbox's address, every provider lives there, with a key."""
+    known = [row.name for row in ROWS] + [name for name in settings.providers if row_of(name) is None]
+    found = {}
+    for name in known:
+        account = _account(name, settings.providers.get(name, ProviderSettings()), sandbox)
+        if account is not None:
+            found[name] = account
+    return found
+
+
+def _account(name: str, given: ProviderSettings, sandbox: str | None) -> Account | None:
+    row = row_of(name)
+    base_url = given.base_url or (row.base_url if row else None)
+    key = given.key.get_secret_value() if given.key else None
+    if sandbox is not None:
+        base_url, key = f"{sandbox}/{name}/v1", "sandbox-key"
+    if base_url is None or not given.enabled:
+        return None
+    return Account(name=name, base_url=base_url, key=key, lanes=given.lanes)
+
+
+def _dialect(account: Account, settings: Settings) -> Dialect:
+    row = row_of(account.name)
+    given = settings.providers.get(account.name, ProviderSettings())
+    name = given.dialect or (row.dialect if row else "openai")
+    if name not in DIALECTS:
+        raise SettingsError(f"providers.{account.name}.dialect: '{name}' is not one of {', '.join(DIALECTS)}.")
+    return DIALECTS[name](account)
+
+
+def _offers(account: Account) -> Offers:
+    def closed(lane: Lane, otherwise: str | None) -> str | None:
+        if account.lanes is not None and lane not in account.lanes:
+            return f"the settings do not allow the {lane} lane to {account.name}"
+        return otherwise
+
+    row, offers = row_of(account.name), Offers()
+    no_batch = None if row is None or row.batch_api else f"{account.name} has no Batch API"
+    no_flex = None if row is None or row.flex else f"{account.name} has no flex tier"
+    return Offers(
+        direct=closed("direct", None),
+        flex=closed("flex", no_flex or offers.flex),
+        batch=closed("batch", no_batch or offers.batch),
+    )
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_queue=settings.max_queue,
+        max_queue_bytes=settings.max_queue_bytes,
+        max_in_flight=settings.max_in_flight,
+        max_retries=settings.max_retries,
+        retry_unknown=settings.retry_unknown,
+        cache_ttl=settings.cache_ttl,
+        cache_entries=settings.cache_entries,
+        cache_bytes=settings.cache_bytes,
+        abandon_grace=settings.abandon_grace,
+    )
+
+
+def _intake(
+    settings: Settings, found: Mapping[str, Account], catalog: Catalog, counts: TokenCounts, ids: Callable[[], str]
+) -> Intake:
+    names = {name: name for name in found}
+    names |= {alias: row.name for row in ROWS if row.name in found for alias in row.aliases}
+    if settings.default_provider not in names:
+        raise SettingsError(
+            f"default_provider: '{settings.default_provider}' is not configured; configured: {', '.join(sorted(found))}."
+        )
+    profile = PROFILES[settings.profile]
+    defaults = Defaults(
+        provider=names[settings.default_provider],
+        hints=Hints(
+            priority=profile.priority, reuse=settings.reuse, packing=profile.packing, optimize=profile.optimize
+        ),
+        model=settings.default_model,
+        max_output_tokens=settings.default_max_output_tokens,
+        temperature=settings.default_temperature,
+        top_p=settings.default_top_p,
+    )
+    return Intake(
+        defaults=defaults,
+        names=names,
+        keyed=frozenset(name for name, account in found.items() if account.key is not None),
+        keyless=frozenset(name for name in found if (row := row_of(name)) is None or not row.needs_key),
+        catalog=catalog,
+        counts=counts,
+        ids=ids,
+        max_depth=settings.max_json_depth,
+    )
+
+
+class Gateway(Struct, kw_only=True):
+    """Everything joined: what the surfaces use."""
+
+    settings: Settings
+    engine: Engine
+    intake: Intake
+    models: Models
+    dialects: Mapping[str, Dialect]
+    accounts: Mapping[str, Account]
+    metrics: Metrics
+    stats: Stats
+    planner: Planner
+    clock: Clock
+    started_at: float
+
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return self.clock.now() - self.started_at
+
+    def stopping(self) -> bool:
+        """Whether it takes nothing new."""
+        return self.engine.stopping
+
+    def cache_size(self) -> tuple[int, int]:
+        """Entries and bytes of the cache."""
+        return len(self.planner.memory.cache), self.planner.memory.cache.size
+
+    def providers_healthy(self) -> dict[str, bool]:
+        """By provider, whether it has a key (as seeds/004 means it), or needs none."""
+        return {
+            row.name: (account := self.accounts.get(row.name)) is not None
+            and (account.key is not None or not row.needs_key)
+            for row in ROWS
+            if row.base_url is not None or row.name in self.accounts
+        } | {name: True for name in self.accounts if row_of(name) is None}
+
+
+@asynccontextmanager
+async def gateway(
+    settings: Settings,
+    *,
+    sandbox: str | None = None,
+    clock: Clock | None = None,
+    dice: random.Random | None = None,
+    listeners: Sequence[Listener] = (),
+) -> AsyncIterator[Gateway]:
+    """A running gateway. `sandbox`: the address of a sandbox that stands in for all providers."""
+    clock = clock or LiveClock()
+    started_at = clock.now()
+    found = accounts(settings, sandbox)
+    dialects = {name: _dialect(account, settings) for name, account in found.items()}
+    catalog = Catalog(finder(datetime.fromtimestamp(started_at, UTC).date(), settings.models))
+    counts = TokenCounts(Vocabularies().counters())
+    planner = Planner(
+        _policy(settings),
+        catalog=catalog,
+        offers={name: _offers(account) for name, account in found.items()},
+        counts=counts,
+        ids=new_id,
+        dice=dice or random.Random(),
+    )
+    metrics, stats = Metrics(), Stats()
+    heard = [stats, metrics, Log(detailed=settings.log_level == "debug"), *listeners]
+    sender = HttpSender(
+        connect_timeout=settings.connect_timeout,
+        request_timeout=settings.request_timeout,
+        max_body=settings.max_response_bytes,
+    )
+    intake = _intake(settings, found, catalog, counts, new_id)
+    async with (
+        sender,
+        Engine(
+            planner,
+            dialects,
+            sender,
+            clock,
+            heard,
+            max_body=settings.max_response_bytes,
+            drain_timeout=settings.drain_timeout,
+        ) as engine,
+    ):
+        joined = Gateway(
+            settings=settings,
+            engine=engine,
+            intake=intake,
+            models=Models(dialects, intake.default_provider, sender, clock),
+            dialects=dialects,
+            accounts=found,
+            metrics=metrics,
+            stats=stats,
+            planner=planner,
+            clock=clock,
+            started_at=started_at,
+        )
+        metrics.watch(engine.load, joined.cache_size)
+        yield joined
+
+
+def new_id() -> str:
+    """A random UUID."""
+    return str(uuid.uuid4())
+
+
+def new_key_bytes() -> bytes:
+    """The random bytes of a new gateway key."""
+    return secrets.token_bytes(32)
+
+
+def sandbox_application() -> simulated.Application:
+    """The simulated providers, which count tokens as the real models do."""
+    return simulated.app(
+        simulated.Sandbox(now=time.time, sleep=asyncio.sleep, count=Vocabularies().counter("o200k_base"))
+    )

@@ -1,0 +1,72 @@
+"""OpenAI's dialect: its routes, its keys, its errors. Compatible vendors speak it under their own prefix."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from batchway.sandbox.contract import Headers, Part, Plan, Refused, Route, Visit
+from batchway.sandbox.openai.allowance import Allowance
+from batchway.sandbox.openai.chat import complete, frame
+from batchway.sandbox.openai.embeddings import embed
+from batchway.sandbox.openai.models import list_models, show_model
+from batchway.sandbox.openai.parameters import JSON
+from batchway.sandbox.openai.responses import respond
+from batchway.sandbox.state import Sandbox
+
+BEARER = b"bearer "
+MODELS = "/v1/models/"
+
+
+class OpenAI:
+    """One provider that speaks OpenAI's dialect."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._allowance = Allowance(sandbox)
+        self._routes = {
+            ("POST", "/v1/chat/completions"): Route("chat", self._charged(complete)),
+            ("POST", "/v1/embeddings"): Route("embeddings", self._charged(embed)),
+            ("POST", "/v1/responses"): Route("responses", self._charged(respond)),
+            ("GET", "/v1/models"): Route("models", lambda visit: list_models(sandbox, visit)),
+        }
+        self._one_model = Route("models", lambda visit: show_model(sandbox, visit))
+
+    def find(self, method: str, path: str) -> Route | None:
+        """The route of a path. A model's id may hold slashes."""
+        if method == "GET" and path.startswith(MODELS):
+            return self._one_model
+        return self._routes.get((method, path))
+
+    def key(self, headers: Headers) -> str:
+        """The bearer of the Authorization header."""
+        for name, value in headers:
+            if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+                return value[len(BEARER) :].strip().decode("latin-1")
+        return ""
+
+    def admit(self, visit: Visit) -> Headers:
+        """Check the key, then the key's allowance."""
+        if not visit.key:
+            raise Refused(401, "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.")
+        if not self._sandbox.accepts(visit.key):
+            raise Refused(401, f"Incorrect API key provided: ***{visit.key[-4:]}.", code="invalid_api_key")
+        return self._allowance.take(visit)
+
+    def refusal(self, refused: Refused) -> Plan:
+        """`{"error": {message, type, param, code}}` with the status, and Retry-After where it is known."""
+        headers = JSON
+        if refused.retry_after is not None:
+            headers = (*JSON, (b"retry-after", f"{refused.retry_after:g}".encode()))
+        body = msgspec.json.encode({"error": _error(refused)})
+        return Plan(status=refused.status, headers=headers, parts=(Part(body),), outcome="refused")
+
+    def error_frame(self, refused: Refused) -> bytes:
+        """`data: {"error": …}`, which OpenAI's SDK raises as APIError."""
+        return frame({"error": _error(refused)})
+
+    def _charged(self, answer: Callable[[Sandbox, Visit], Plan]) -> Callable[[Visit], Plan]:
+        return lambda visit: self._allowance.charge(visit, answer(self._sandbox, visit))
+
+
+def _error(refused: Refused) -> dict[str, str | None]:
+    return {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.code}

@@ -1,0 +1,158 @@
+"""Runs the gateway as a real HTTP server: within a running loop (`serve`) or for a command line (`run`)."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import cast
+
+import uvicorn
+
+from batchway.assemble import Gateway, gateway
+from batchway.core.errors import SettingsError
+from batchway.ports import Listener
+from batchway.server import app
+from batchway.settings import Settings
+
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than SDKs keep theirs, so that no reused one dies under them."""
+
+BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which on stopping also drains the engine: whoever waits gets an answer or a clear fault."""
+
+    def __init__(self, config: uvicorn.Config, served: Gateway) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._served = served
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        draining = asyncio.create_task(self._served.engine.drain())
+        await super().shutdown(sockets)
+        await draining
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    settings: Settings,
+    *,
+    sandbox: str | None = None,
+    listener: socket.socket | None = None,
+    listeners: Sequence[Listener] = (),
+) -> AsyncIterator[tuple[str, Gateway]]:
+    """Serve within the running loop; gives the base address and the gateway. Leaving drains it.
+
+    Raises SettingsError for an address that may not be used without keys, OSError for one that cannot be bound.
+    """
+    check_address(settings)
+    listener = listener or bind(settings.host, settings.port)
+    async with gateway(settings, sandbox=sandbox, listeners=listeners) as served:
+        server = _Server(_config(app.build(served), settings), served)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        ready = asyncio.create_task(server.ready.wait())
+        try:
+            await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+            yield address_of(listener), served
+        finally:
+            ready.cancel()
+            server.should_exit = True
+            await serving
+
+
+def run(
+    settings: Settings,
+    *,
+    sandbox: Callable[[], contextlib.AbstractAsyncContextManager[str]] | None = None,
+    listener: socket.socket | None = None,
+    announce: Callable[[str, Gateway], None] = lambda address, served: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `sandbox` is entered first, and stands in for every provider."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            standing_in = await stack.enter_async_context(sandbox()) if sandbox else None
+            address, served = await stack.enter_async_context(
+                serve(settings, sandbox=standing_in, listener=listener)
+            )
+            announce(address, served)
+            await stop.wait()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed."""
+    return uvicorn.Config("batchway", loop="auto").get_loop_factory()
+
+
+def check_address(settings: Settings) -> None:
+    """Without gateway keys only this machine may reach the gateway: whoever reaches it spends the owner's money."""
+    if settings.keys or settings.insecure or _is_loopback(settings.host):
+        return
+    raise SettingsError(
+        f"host: '{settings.host}' can be reached from outside, and no gateway keys are configured. Make one with "
+        "'batchway keys create NAME' and put its line into BATCHWAY_KEYS, or insist with --insecure."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address. Raises OSError that names it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The base URL of a listening address."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _config(application: app.App, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast("uvicorn._types.ASGIApplication", application),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        # The engine's drain refuses whoever still waits; this only bounds writing to those who do not read.
+        timeout_graceful_shutdown=int(settings.drain_timeout) + 5,
+    )

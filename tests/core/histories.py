@@ -1,0 +1,372 @@
+"""Random histories for the planner: a world that asks, answers, fails, leaves and lets time pass, and that holds the
+planner to its invariants at every step. One seed is one history."""
+
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from batchway.core import facts
+from batchway.core.catalog import Catalog, Model, Rates, Step
+from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.fingerprint import fingerprint, reusable
+from batchway.core.planner import Planner
+from batchway.core.policy import Policy, WindowRule
+from batchway.core.router import Offers
+from batchway.core.tokens import TokenCounts
+from batchway.core.types import Answer, Fault, Lane, Prompt, Request, Usage
+
+RATES = Rates(input=1_000_000, output=4_000_000, cached=100_000, cache_written=1_250_000)
+CATALOG = Catalog.of(
+    [
+        Model(
+            provider=provider,
+            id="m1",
+            window=1000,
+            max_output=100,
+            prices={lane: (Step(from_tokens=0, rates=RATES),) for lane in ("direct", "flex", "batch")},
+            abilities=None,
+        )
+        for provider in ("one", "two")
+    ]
+)
+OFFERS = {
+    "one": Offers(direct=None, flex=None, batch=None, packing=None),
+    "two": Offers(direct=None, flex="none", batch=None, packing=None),
+}
+POLICY = Policy(
+    pack=WindowRule(max_wait=0.05, max_size=3, max_tokens=60, adaptive=True),
+    job=WindowRule(max_wait=30, max_size=5, max_tokens=200, max_bytes=400, max_idle=10),
+    max_in_flight=4,
+    max_queue=6,
+    max_queue_bytes=1000,
+    cache_entries=20,
+    cache_bytes=50_000,
+    store=True,
+)
+
+
+def fault(dice: Random) -> Fault:
+    """One of the ways in which calls fail."""
+    status, passing, billed, after = dice.choice(
+        [
+            (400, False, "no", None),
+            (429, True, "no", None),
+            (429, True, "no", 2.0),
+            (429, True, "no", 1000.0),
+            (500, True, "no", None),
+            (502, True, "unknown", None),
+            (504, True, "unknown", None),
+            (529, True, "no", 0.5),
+        ]
+    )
+    return Fault(
+        whose="theirs", status=status, type="t", code=None, message="m", passing=passing, billed=billed, retry_after=after
+    )
+
+
+def counter(prefix: str) -> Callable[[], str]:
+    """Ids that count up."""
+    number = iter(range(1, 10**9))
+    return lambda: f"{prefix}{next(number)}"
+
+
+class World:
+    """Everything around one planner. `steps` random things happen; `settle` then lets everything end."""
+
+    def __init__(self, dice: Random, policy: Policy = POLICY) -> None:
+        self.dice = dice
+        self.now = 1000.0
+        self.policy = policy
+        self.planner = Planner(
+            policy, catalog=CATALOG, offers=OFFERS, counts=TokenCounts({}), ids=counter("call-"), dice=Random(7)
+        )
+        self.new_id = counter("ask-")
+        self.told: list[bytes] = []
+        self.commanded: list[bytes] = []
+        self.waiting: dict[str, Request] = {}
+        self.left: dict[str, Request] = {}
+        self.looking: dict[str, Request] = {}
+        self.saving: dict[str, Request] = {}
+        self.saved: set[str] = set()
+        self.routed_at: dict[str, float] = {}
+        self.flights: dict[str, Call | FormJob] = {}
+        self.riders: dict[str, set[str]] = {}
+        self.tried: set[str] = set()
+        self.stopped = False
+        self._obey = {
+            Look: self._look,
+            Save: self._save,
+            Call: self._call,
+            FormJob: self._form_job,
+            Join: self._join,
+            Reply: self._reply,
+            Refuse: self._refuse,
+            Cancel: self._cancel,
+            Book: self._book,
+        }
+
+    # What may happen
+
+    def step(self) -> None:
+        """Something happens."""
+        actions = [self.ask] * 5 + [self.pass_time] * 2 + [self.end_call] * 4 + [self.leave, self.start_stream]
+        actions += [self.report_look] * 3 + [self.report_save] * 3
+        if self.dice.random() < 0.05:
+            actions = [self.flush]
+        self.dice.choice(actions)()
+
+    def ask(self) -> None:
+        dice = self.dice
+        ask = self.new_id()
+        tenant = dice.choice(["t1", "t2"])
+        provider = dice.choice(["one", "one", "two"])
+        text = dice.choice(["a", "b", "c", "d" * 30])
+        streams = dice.random() < 0.2
+        prompt = Prompt(
+            model=dice.choice(["m1", "m1", "unknown"]),
+            texts=(text,),
+            system=dice.choice(["", "s"]),
+            stream=streams,
+            temperature=dice.choice([0, 0, 1.0, None]),
+            seed=dice.choice([None, None, 5]),
+        )
+        named = dice.random() < 0.25
+        strategy = dice.choice(["auto", "auto", "direct", "batch", "flex"])
+        canonical = msgspec.json.encode([prompt.model, text, prompt.system, prompt.temperature, prompt.seed])
+        self.tell(
+            facts.Asked(
+                Request(
+                    id=dice.choice(["id-1", "id-2"]) if named else ask,
+                    ask=ask,
+                    tenant=tenant,
+                    key=tenant + dice.choice(["-k1", "-k2"]),
+                    caller=dice.choice(["x", "y"]),
+                    provider=provider,
+                    endpoint="chat",
+                    body=text.encode() * 5,
+                    prompt=prompt,
+                    fingerprint=fingerprint(tenant, provider, "chat", canonical),
+                    tokens=dice.choice([5, 20, 70, 300]),
+                    asked_at=self.now,
+                    deadline=dice.choice([None, None, self.now + 5, self.now + 100]),
+                    priority=dice.choice(["low", "normal", "normal", "high"]),
+                    strategy=strategy,
+                    reuse=dice.choice(["auto", "auto", "all", "off"]),
+                    packing=dice.choice(["never", "never", "always"]),
+                    on_deadline=dice.choice(["escalate", "escalate", "fail"]),
+                    named=named,
+                    durable=named or strategy == "batch",
+                )
+            )
+        )
+
+    def pass_time(self) -> None:
+        """Never past the planner's deadline: it promises to have named it."""
+        deadline = self.planner.deadline()
+        step = self.dice.choice([0.01, 0.05, 1.0, 10.0])
+        if deadline is not None and deadline <= self.now + step:
+            self.now = max(self.now, deadline)
+            self.tell(facts.TimePassed())
+        else:
+            self.now += step
+
+    def end_call(self) -> None:
+        if not self.flights:
+            return
+        call_id = self.dice.choice(list(self.flights))
+        flight = self.flights.pop(call_id)
+        if self.dice.random() < 0.3:
+            self.tell(facts.Failed(call_id, fault(self.dice)))
+            return
+        answers = tuple(self._answer(request, len(flight.requests)) for request in flight.requests)
+        self.tell(facts.Finished(call_id, answers))
+
+    def _answer(self, request: Request, together: int) -> Answer | Fault:
+        if together > 1 and self.dice.random() < 0.2:
+            return fault(self.dice)
+        return Answer(
+            body=request.fingerprint.encode(),
+            usage=self.dice.choice([None, Usage(input=7, output=3)]),
+            complete=self.dice.random() < 0.8,
+            finished_at=self.now,
+        )
+
+    def leave(self) -> None:
+        if not self.waiting:
+            return
+        ask = self.dice.choice(list(self.waiting))
+        self.left[ask] = self.waiting.pop(ask)
+        self.tell(facts.Left(ask, keep=self.dice.random() < 0.3))
+
+    def start_stream(self) -> None:
+        streams = [
+            name
+            for name, call in self.flights.items()
+            if isinstance(call, Call) and call.requests[0].prompt.stream
+        ]
+        if streams:
+            self.tell(facts.Started(self.dice.choice(streams)))
+
+    def report_look(self) -> None:
+        if self.looking:
+            ask = self.dice.choice(list(self.looking))
+            request = self.looking.pop(ask)
+            found = Answer(body=request.fingerprint.encode(), finished_at=self.now)
+            self.tell(facts.Looked(ask, found if self.dice.random() < 0.2 else None))
+
+    def report_save(self) -> None:
+        if self.saving:
+            ask = self.dice.choice(list(self.saving))
+            del self.saving[ask]
+            self.saved.add(ask)
+            self.tell(facts.Saved(ask))
+
+    def flush(self) -> None:
+        self.tell(facts.Flush(self.dice.choice([None, "one", "two"])))
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.tell(facts.Stopping())
+
+    def settle(self) -> None:
+        """Let everything end: whoever still waits is answered, and nothing is left behind."""
+        for _ in range(5000):
+            if self.looking:
+                self.report_look()
+            elif self.saving:
+                self.report_save()
+            elif self.flights:
+                self.end_call()
+            else:
+                deadline = self.planner.deadline()
+                if deadline is None:
+                    break
+                self.now = max(self.now, deadline)
+                self.tell(facts.TimePassed())
+        assert not self.waiting, f"waiting for ever: {list(self.waiting)}"
+        load = self.planner.load()
+        assert (load.waiting, load.queued, load.flights) == (0, 0, 0), load
+
+    # Telling and checking
+
+    def tell(self, fact: facts.Fact) -> None:
+        self.told.append(msgspec.json.encode((self.now, fact)))
+        if isinstance(fact, facts.Asked):
+            self.waiting[fact.request.ask] = fact.request
+            self.routed_at[fact.request.ask] = self.now
+        elif isinstance(fact, facts.Saved | facts.Looked):
+            self.routed_at[fact.ask] = self.now
+        for command in self.planner.receive(fact, self.now):
+            self.commanded.append(msgspec.json.encode(command))
+            assert command.why, command
+            self._obey[type(command)](command)
+        self._check_covered()
+
+    def _check_covered(self) -> None:
+        """Whoever waits is covered: by a flight, by the store, or by a time at which to look again."""
+        if self.waiting and not self.flights and not self.looking and not self.saving:
+            assert self.planner.deadline() is not None
+        deadline = self.planner.deadline()
+        assert deadline is None or deadline == deadline, "a deadline is a number"
+
+    def _look(self, command: Look) -> None:
+        self.looking[command.request.ask] = command.request
+
+    def _save(self, command: Save) -> None:
+        assert command.request.durable
+        self.saving[command.request.ask] = command.request
+
+    def _call(self, command: Call) -> None:
+        assert command.call_id not in self.flights
+        assert command.requests
+        assert command.lane != "batch"
+        assert command.attempt <= self.policy.max_retries + 2
+        assert set(command.riders) <= self.waiting.keys()
+        self._check_saved(command.requests)
+        if len(command.requests) > 1:
+            self._check_window(command.requests, self.policy.pack, command.lane)
+            assert len({_pack_key(request) for request in command.requests}) == 1
+        under_way = [
+            call
+            for call in self.flights.values()
+            if isinstance(call, Call) and call.requests[0].provider == command.requests[0].provider
+        ]
+        assert len(under_way) < self.policy.max_in_flight
+        self.flights[command.call_id] = command
+        self.riders[command.call_id] = set(command.riders)
+
+    def _form_job(self, command: FormJob) -> None:
+        self._check_saved(command.requests)
+        self._check_window(command.requests, self.policy.job, "batch")
+        assert len({(request.provider, request.prompt.model, request.endpoint) for request in command.requests}) == 1
+        for request in command.requests:
+            if request.ask not in self.tried:
+                assert self.now <= self.routed_at[request.ask] + self.policy.job.max_wait + 1e-6
+            self.tried.add(request.ask)
+        self.flights[command.job_id] = command
+        self.riders[command.job_id] = set()
+
+    def _check_saved(self, requests: tuple[Request, ...]) -> None:
+        for request in requests:
+            assert not request.durable or request.ask in self.saved, "durable work is on disk before it goes"
+
+    def _check_window(self, requests: tuple[Request, ...], rule: WindowRule, lane: Lane) -> None:
+        assert len(requests) <= rule.max_size, lane
+        if len(requests) > 1:
+            assert rule.max_tokens is None or sum(request.tokens for request in requests) <= rule.max_tokens
+            assert rule.max_bytes is None or sum(request.size for request in requests) <= rule.max_bytes
+
+    def _join(self, command: Join) -> None:
+        assert command.request.ask in self.waiting
+        if command.call_id is not None:
+            assert command.call_id in self.flights
+            self.riders[command.call_id].add(command.request.ask)
+
+    def _reply(self, command: Reply) -> None:
+        request = command.request
+        assert self.waiting.pop(request.ask) is request, "one answer each, and none to those who left"
+        assert command.answer.body == request.fingerprint.encode(), "its own answer: same tenant, same question"
+        if command.via == "cache":
+            assert request.named or reusable(request) is None
+        if command.via == "coalesced":
+            assert request.named or reusable(request) is None or self._adopts(request)
+
+    def _adopts(self, request: Request) -> bool:
+        return any(
+            earlier.key == request.key and earlier.fingerprint == request.fingerprint for earlier in self.left.values()
+        )
+
+    def _refuse(self, command: Refuse) -> None:
+        assert self.waiting.pop(command.request.ask) is command.request
+        assert command.fault.status >= 400
+
+    def _cancel(self, command: Cancel) -> None:
+        flight = self.flights.pop(command.call_id)
+        assert not any(rider in self.waiting for rider in self.riders[command.call_id])
+        assert not any(request.durable for request in flight.requests)
+
+    def _book(self, command: Book) -> None:
+        charge = command.charge
+        if charge.via in ("direct", "flex", "batch"):
+            assert charge.cost is not None or charge.model == "unknown"
+        else:
+            assert charge.cost == 0
+
+
+def _pack_key(request: Request) -> tuple[object, ...]:
+    prompt = request.prompt
+    return (request.tenant, request.caller, request.provider, prompt.model, prompt.system, prompt.temperature)
+
+
+def play(dice: Random, steps: int) -> World:
+    """One history, to its end."""
+    world = World(dice)
+    for _ in range(steps):
+        world.step()
+    if dice.random() < 0.3:
+        world.stop()
+        for _ in range(10):
+            world.step()
+    world.settle()
+    return world
