@@ -30,6 +30,7 @@ from batchway.engine.stats import Stats
 from batchway.ports import Alarm, Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import DIALECTS, ROWS, Account, row_of
+from batchway.sandbox.app import Application
 from batchway.settings import Loaded, ProviderNames, ProviderSettings, Settings, load
 
 PROFILES: Mapping[str, Hints] = {
@@ -65,10 +66,14 @@ def accounts(settings: Settings, sandbox: str | None = None) -> dict[str, Accoun
     known = [row.name for row in ROWS] + [name for name in settings.providers if row_of(name) is None]
     found = {}
     for name in known:
-        account = _account(name, settings.providers.get(name, ProviderSettings()), sandbox)
+        account = _account(name, _given(settings, name), sandbox)
         if account is not None:
             found[name] = account
     return found
+
+
+def _given(settings: Settings, name: str) -> ProviderSettings:
+    return settings.providers.get(name, ProviderSettings())
 
 
 def _account(name: str, given: ProviderSettings, sandbox: str | None) -> Account | None:
@@ -84,14 +89,14 @@ def _account(name: str, given: ProviderSettings, sandbox: str | None) -> Account
 
 def _dialect(account: Account, settings: Settings) -> Dialect:
     row = row_of(account.name)
-    given = settings.providers.get(account.name, ProviderSettings())
+    given = _given(settings, account.name)
     name = given.dialect or (row.dialect if row else "openai")
     if name not in DIALECTS:
         raise SettingsError(f"providers.{account.name}.dialect: '{name}' is not one of {', '.join(DIALECTS)}.")
     return DIALECTS[name](account)
 
 
-def _offers(account: Account) -> Offers:
+def _offers(account: Account, max_in_flight: int | None) -> Offers:
     def closed(lane: Lane, otherwise: str | None) -> str | None:
         if account.lanes is not None and lane not in account.lanes:
             return f"the settings do not allow the {lane} lane to {account.name}"
@@ -104,6 +109,7 @@ def _offers(account: Account) -> Offers:
         direct=closed("direct", None),
         flex=closed("flex", no_flex or offers.flex),
         batch=closed("batch", no_batch or offers.batch),
+        max_in_flight=max_in_flight,
     )
 
 
@@ -209,7 +215,7 @@ async def gateway(
     planner = Planner(
         _policy(settings),
         catalog=catalog,
-        offers={name: _offers(account) for name, account in found.items()},
+        offers={name: _offers(account, _given(settings, name).max_in_flight) for name, account in found.items()},
         counts=counts,
         ids=new_id,
         dice=dice or random.Random(),
@@ -261,7 +267,7 @@ def new_key_bytes() -> bytes:
     return secrets.token_bytes(32)
 
 
-def sandbox_application() -> simulated.Application:
+def sandbox_application() -> Application:
     """The simulated providers, which count tokens as the real models do."""
     return simulated.app(
         simulated.Sandbox(now=time.time, sleep=asyncio.sleep, count=Vocabularies().counter("o200k_base"))

@@ -340,6 +340,9 @@ class World:
     def _refuse(self, command: Refuse) -> None:
         assert self.waiting.pop(command.request.ask) is command.request
         assert command.fault.status >= 400
+        if command.fault.code == "deadline_passed":
+            # Its call may go on: the caller's next try may have what it pays for.
+            self.left[command.request.ask] = command.request
 
     def _cancel(self, command: Cancel) -> None:
         flight = self.flights.pop(command.call_id)

@@ -2,10 +2,10 @@
 
 import httpx2
 import pytest
-
-from batchway.sandbox.state import MODELS
 from tests.sandbox.conftest import Open
 from tests.sandbox.speaking import ask, last_line, ledger
+
+from batchway.sandbox.state import MODELS
 
 
 @pytest.mark.parametrize(

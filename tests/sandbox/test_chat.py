@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.sandbox.conftest import Open
+from tests.sandbox.speaking import ask, content, frames, last_line
 
 from batchway.sandbox import count_roughly
 from batchway.sandbox.openai.chat import KNOWN
-from tests.sandbox.conftest import Open
-from tests.sandbox.speaking import ask, content, frames, last_line
 
 
 def said(answer: httpx2.Response) -> str:

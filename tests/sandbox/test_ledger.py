@@ -4,7 +4,6 @@ import hashlib
 
 import httpx2
 import pytest
-
 from tests.sandbox.conftest import Open
 from tests.sandbox.speaking import ask, last_line, ledger
 

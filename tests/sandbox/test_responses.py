@@ -6,9 +6,9 @@ from typing import Any, get_type_hints
 import httpx2
 import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+from tests.sandbox.speaking import frames, last_line
 
 from batchway.sandbox.openai.responses import KNOWN
-from tests.sandbox.speaking import frames, last_line
 
 
 async def respond(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:

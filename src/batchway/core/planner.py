@@ -149,7 +149,8 @@ class Planner:
         self._counts = counts
         self._ids = ids
         self._dice = dice
-        self._limits = Limits(policy)
+        bounds = {name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None}
+        self._limits = Limits(policy, bounds)
         self._batcher = Batcher()
         self._seats: dict[str, _Seat] = {}
         self._twins: dict[tuple[str, bool], _Seat] = {}
@@ -611,7 +612,7 @@ class Planner:
 
     def _cancel_abandoned(self, seat: _Seat, now: float, out: list[Command]) -> None:
         flight = seat.flight
-        if flight is None or not all(other.abandoned for other in flight.seats):
+        if not seat.open or flight is None or not all(other.abandoned for other in flight.seats):
             return
         del self._flights[flight.call_id]
         for other in flight.seats:

@@ -50,6 +50,8 @@ class Offers(Struct, frozen=True, kw_only=True):
     flex: str | None = "this gateway has no flex lane yet"
     batch: str | None = "this gateway has no batch lane yet"
     packing: str | None = "this gateway does not pack yet"
+    max_in_flight: int | None = None
+    """Calls to it at a time, where it is not the policy's bound."""
 
     def ruled_out(self, lane: Lane) -> str | None:
         """Why this lane cannot be taken, or None."""

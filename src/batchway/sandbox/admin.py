@@ -4,6 +4,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Struct
 
 from batchway.sandbox import faults
 from batchway.sandbox.contract import Headers, Part, Plan
@@ -21,7 +22,7 @@ HELP = {
     "what": "batchway sandbox: simulated LLM providers. Answers are made up; nothing is charged to anyone.",
     "providers": {
         "/v1": "openai",
-        "/{provider}/v1": "any provider that speaks OpenAI's dialect: openai, grok, groq, deepinfra, openrouter, generic, …",
+        "/{provider}/v1": "any that speaks OpenAI's dialect: grok, groq, deepinfra, openrouter, generic, a name of yours",
     },
     "endpoints": [
         "POST /v1/chat/completions",
@@ -40,7 +41,16 @@ HELP = {
     "faults": {rule.__struct_config__.tag: (rule.__doc__ or "").partition("\n")[0] for rule in faults.AnyRule.__args__},
 }
 
-Handler = Callable[[Sandbox, dict[str, str], bytes], object]
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a handler works on."""
+
+    sandbox: Sandbox
+    query: dict[str, str]
+    body: bytes
+
+
+Handler = Callable[[Asked], object]
 
 
 def answer(sandbox: Sandbox, method: str, path: str, query: bytes, body: bytes) -> Plan:
@@ -51,38 +61,35 @@ def answer(sandbox: Sandbox, method: str, path: str, query: bytes, body: bytes) 
     if method not in found:
         return _error(405, f"{path} takes {', '.join(found)}, not {method}.")
     try:
-        result = found[method](sandbox, dict(parse_qsl(query.decode())), body)
+        result = found[method](Asked(sandbox=sandbox, query=dict(parse_qsl(query.decode())), body=body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _error(400, str(error))
     return Plan(headers=JSON, parts=(Part(msgspec.json.encode(result)),))
 
 
-def _help(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    return HELP
+def _show_ledger(asked: Asked) -> object:
+    where = dict(asked.query)
+    limit = msgspec.convert(where.pop("limit", SHOWN), faults.NotNegative, strict=False)
+    return asked.sandbox.ledger.view(where, limit)
 
 
-def _show_ledger(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    limit = msgspec.convert(query.pop("limit", SHOWN), faults.NotNegative, strict=False)
-    return sandbox.ledger.view(query, limit)
-
-
-def _clear_ledger(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    sandbox.ledger.clear()
+def _clear_ledger(asked: Asked) -> object:
+    asked.sandbox.ledger.clear()
     return {"cleared": True}
 
 
-def _show_faults(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    return {"faults": sandbox.faults.armed}
+def _show_faults(asked: Asked) -> object:
+    return {"faults": asked.sandbox.faults.armed}
 
 
-def _switch_on(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    sandbox.faults.switch_on(faults.read(body))
-    return _show_faults(sandbox, query, body)
+def _switch_on(asked: Asked) -> object:
+    asked.sandbox.faults.switch_on(faults.read(asked.body))
+    return _show_faults(asked)
 
 
-def _switch_off(sandbox: Sandbox, query: dict[str, str], body: bytes) -> object:
-    sandbox.faults.switch_off()
-    return _show_faults(sandbox, query, body)
+def _switch_off(asked: Asked) -> object:
+    asked.sandbox.faults.switch_off()
+    return _show_faults(asked)
 
 
 def _error(status: int, message: str) -> Plan:
@@ -91,8 +98,8 @@ def _error(status: int, message: str) -> Plan:
 
 
 _ROUTES: dict[str, dict[str, Handler]] = {
-    "": {"GET": _help},
-    "/sandbox": {"GET": _help},
+    "": {"GET": lambda _: HELP},
+    "/sandbox": {"GET": lambda _: HELP},
     "/sandbox/ledger": {"GET": _show_ledger, "DELETE": _clear_ledger},
     "/sandbox/faults": {"GET": _show_faults, "POST": _switch_on, "DELETE": _switch_off},
 }

@@ -42,7 +42,8 @@ class _App:
         provider, path = split(scope["path"])
         if provider in admin.PLACES:
             plan = admin.answer(self._sandbox, scope["method"], scope["path"], scope["query_string"], body or b"")
-            return await deliver_whole(plan, connection, _book_nothing)
+            await deliver_whole(plan, connection, _book_nothing)
+            return
         dialect = self._dialect(provider)
         headers = tuple(scope["headers"])
         visit = Visit(
@@ -105,13 +106,13 @@ def _decide(dialect: Dialect, answer: Callable[[Visit], Plan], visit: Visit) -> 
 
 
 def _nowhere(visit: Visit) -> Route:
-    def answer(visit: Visit) -> Plan:
+    def answer(_: Visit) -> Plan:
         raise Refused(404, f"Invalid URL ({visit.method} {visit.path})", code="unknown_url")
 
     return Route("unknown", answer)
 
 
-def _too_large(visit: Visit) -> Plan:
+def _too_large(_: Visit) -> Plan:
     raise Refused(413, "The request body is larger than the sandbox takes (max_body).", code="request_too_large")
 
 
@@ -150,5 +151,5 @@ def _book(
     )
 
 
-def _book_nothing(plan: Plan, outcome: Outcome, output: int) -> None:
+def _book_nothing(_plan: Plan, _outcome: Outcome, _output: int) -> None:
     """Talk about the sandbox itself is not billed."""

@@ -80,7 +80,7 @@ class Plan(Struct, frozen=True, kw_only=True, gc=False):
     rate: float | None = None
     """Bytes per second."""
     hang_up: bool = False
-    """Close the connection after the last part, in the middle of the message; with no parts at all, before any answer."""
+    """Close the connection after the last part, amid the message; with no parts at all, before any answer."""
 
 
 class Refused(Exception):

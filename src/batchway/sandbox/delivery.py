@@ -99,7 +99,8 @@ async def deliver(plan: Plan, connection: Connection, book: Book, count: Callabl
             await connection.start(plan.status, _framing(plan))
             held = await _send_but_last(plan, connection, sent)
     except ClientLeft:
-        return book(plan, "aborted", _produced(sent, count) if plan.streaming else plan.bill.output)
+        book(plan, "aborted", _produced(sent, count) if plan.streaming else plan.bill.output)
+        return
     book(plan, plan.outcome, _produced(sent, count) if plan.partial else plan.bill.output)
     if plan.parts:
         await connection.write(held, more=plan.hang_up)

@@ -1,8 +1,8 @@
 """Fault switches: rules that say which calls go wrong and how. Each kind bends the plan of an answer.
 
-A rule is a JSON object: `kind`, that kind's parameters, `match` (which calls; empty: all), `count` (how many times; 1 by
-default, null for always) and `skip` (let that many matching calls pass first). Every rule that matches a call is applied, in
-the order in which the rules were given.
+A rule is a JSON object: `kind`, that kind's parameters, `match` (which calls; empty: all), `count` (how many times; 1
+by default, null for always) and `skip` (let that many matching calls pass first). Every rule that matches a call is
+applied, in the order in which the rules were given.
 """
 
 import math
@@ -51,7 +51,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
         """The dialect never sees the call: nothing is done and nothing billed."""
         return False
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, dialect: Dialect, /) -> Plan:
         """The plan with this fault in it. (Of a refused call the outcome stays `refused`: `app` sees to that.)"""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class Status(Rule, frozen=True, kw_only=True, tag="status"):
     def refuses(self) -> bool:
         return not self.accepted
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, dialect: Dialect, /) -> Plan:
         error = dialect.refusal(_refused(self.status, self.message, self.type, self.code, self.retry_after))
         return structs.replace(
             error,
@@ -90,7 +90,7 @@ class Delay(Rule, frozen=True, kw_only=True, tag="delay"):
 
     seconds: Annotated[float, Meta(gt=0)]
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         return structs.replace(plan, delay=plan.delay + self.seconds)
 
 
@@ -99,7 +99,7 @@ class SlowBody(Rule, frozen=True, kw_only=True, tag="slow_body"):
 
     bytes_per_second: Annotated[float, Meta(gt=0)]
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         return structs.replace(plan, rate=self.bytes_per_second)
 
 
@@ -109,17 +109,17 @@ class CutStream(Rule, frozen=True, kw_only=True, tag="cut_stream"):
     for_streams = True
     after: NotNegative = 2
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         return structs.replace(plan, parts=plan.parts[: self.after] or (Part(b""),), **BROKEN)
 
 
 class CutBody(Rule, frozen=True, kw_only=True, tag="cut_body"):
-    """The connection breaks in the middle of a body whose length was declared: after `after` bytes, by default half."""
+    """The connection breaks amid a body whose length was declared: after `after` bytes, by default half."""
 
     for_streams = False
     after: NotNegative | None = None
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         body = _body(plan)
         end = len(body) // 2 if self.after is None else min(self.after, len(body) - 1)
         return structs.replace(plan, parts=(Part(body[:end]),), length=len(body), hang_up=True, outcome="cut")
@@ -131,17 +131,17 @@ class NoDone(Rule, frozen=True, kw_only=True, tag="no_done"):
     for_streams = True
     finish: bool = True
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         left_out = {"done"} if self.finish else {"done", "finish"}
         return structs.replace(plan, parts=tuple(p for p in plan.parts if p.place not in left_out), outcome="cut")
 
 
 class MalformedBody(Rule, frozen=True, kw_only=True, tag="malformed_body"):
-    """Status 200, but not JSON: `text`, or by default the first half of the right answer (of a stream: of its second frame)."""
+    """Status 200, but not JSON: `text`, or else the first half of the right answer (of a stream: of its second frame)."""
 
     text: str | None = None
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         if plan.streaming:
             return structs.replace(plan, parts=(*plan.parts[:1], self._frame(plan)), outcome="cut", partial=True)
         body = _body(plan)
@@ -164,7 +164,7 @@ class OversizedBody(Rule, frozen=True, kw_only=True, tag="oversized_body"):
     status: Annotated[int, Meta(ge=200, le=599)] = 200
     declared: bool = True
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         head, tail = (b'data: {"filler":"', b'"}\n\n') if plan.streaming else (b'{"filler":"', b'"}')
         block = Part(b"x" * FILLER)
         parts = (Part(head), *[block] * math.ceil(self.bytes / FILLER), Part(tail))
@@ -181,7 +181,7 @@ class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
     def refuses(self) -> bool:
         return not self.accepted
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         return structs.replace(plan, parts=(), hang_up=True, outcome="cut")
 
 
@@ -196,7 +196,7 @@ class ErrorFrame(Rule, frozen=True, kw_only=True, tag="error_frame"):
     type: str | None = None
     message: str | None = None
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, dialect: Dialect, /) -> Plan:
         frame = Part(dialect.error_frame(_refused(self.status, self.message, self.type, self.code, None)))
         return structs.replace(plan, parts=(*plan.parts[: self.after], frame), outcome="cut", partial=True)
 
@@ -204,7 +204,7 @@ class ErrorFrame(Rule, frozen=True, kw_only=True, tag="error_frame"):
 class EmptyBody(Rule, frozen=True, kw_only=True, tag="empty_body"):
     """Status 200 and not a byte."""
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         return structs.replace(plan, parts=(Part(b""),), outcome="cut")
 
 
@@ -213,7 +213,7 @@ class WrongShape(Rule, frozen=True, kw_only=True, tag="wrong_shape"):
 
     body: Raw = Raw(b'{"unexpected":true}')
 
-    def bend(self, plan: Plan, dialect: Dialect) -> Plan:
+    def bend(self, plan: Plan, _: Dialect, /) -> Plan:
         wrong = bytes(self.body)
         parts = (Part(b"data: " + wrong + b"\n\n"), *_done(plan)) if plan.streaming else (Part(wrong),)
         return structs.replace(plan, parts=parts, outcome="cut")

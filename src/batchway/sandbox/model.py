@@ -1,4 +1,4 @@
-"""The pretended model, whichever dialect asks: what it says is a function of the question, and of the sampling it asked for."""
+"""The pretended model, whichever dialect asks: what it says is a function of the question (and of sampling)."""
 
 import hashlib
 import json

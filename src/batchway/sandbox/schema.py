@@ -66,11 +66,11 @@ def _array(schema: dict[str, Any], filling: _Filling, depth: int) -> object:
     return [_value(schema.get("items", {"type": "string"}), filling, depth + 1) for _ in range(size)]
 
 
-def _string(schema: dict[str, Any], filling: _Filling, depth: int) -> object:
+def _string(schema: dict[str, Any], filling: _Filling, _: int) -> object:
     return _FORMATS.get(schema.get("format", ""), filling.text)
 
 
-def _number(schema: dict[str, Any], filling: _Filling, depth: int) -> object:
+def _number(schema: dict[str, Any], _filling: _Filling, _depth: int) -> object:
     step = schema.get("multipleOf", 1)
     if "minimum" in schema or "exclusiveMinimum" in schema:
         bound = schema.get("minimum", schema.get("exclusiveMinimum"))
@@ -97,5 +97,5 @@ _MAKERS: dict[str, Callable[[dict[str, Any], _Filling, int], object]] = {
     "string": _string,
     "number": _number,
     "integer": _number,
-    "boolean": lambda schema, filling, depth: True,
+    "boolean": lambda _schema, _filling, _depth: True,
 }

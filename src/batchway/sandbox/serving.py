@@ -76,7 +76,7 @@ def run(
     application: Application,
     host: str = "127.0.0.1",
     port: int = 0,
-    announce: Callable[[str], None] = lambda address: None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is told the address once the sandbox listens."""
 

@@ -50,8 +50,8 @@ class Sandbox:
         max_body: int = 256 * 2**20,
     ) -> None:
         """`keys`: the only API keys accepted (None: any but `invalid`). `strict`: refuse models that are not listed and
-        parameters that the endpoint does not have. `words`: length of an answer. The two limits are per key and provider;
-        where one is given, answers carry rate-limit headers and what exceeds it is a 429. `max_body`: bytes.
+        parameters that the endpoint does not have. `words`: length of an answer. The two limits are per key and
+        provider; where one is given, answers carry rate-limit headers and what exceeds it is a 429. `max_body`: bytes.
         """
         self.now = now
         self.sleep = sleep

@@ -27,7 +27,7 @@ class OpenAI:
             ("POST", "/v1/chat/completions"): Route("chat", self._charged(complete)),
             ("POST", "/v1/embeddings"): Route("embeddings", self._charged(embed)),
             ("POST", "/v1/responses"): Route("responses", self._charged(respond)),
-            ("GET", "/v1/models"): Route("models", lambda visit: list_models(sandbox, visit)),
+            ("GET", "/v1/models"): Route("models", lambda _: list_models(sandbox)),
         }
         self._one_model = Route("models", lambda visit: show_model(sandbox, visit))
 

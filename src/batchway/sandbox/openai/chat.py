@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: whole and streamed, tools, JSON answers, several choices (shapes: OpenAI SDK 3.52 types/chat)."""
+"""POST /v1/chat/completions: whole and streamed, tools, JSON, choices (shapes: OpenAI SDK 3.52 types/chat)."""
 
 from typing import Annotated, Any
 

@@ -13,7 +13,7 @@ CREATED = 1_735_689_600
 """When every model here was made: 2025-01-01."""
 
 
-def list_models(sandbox: Sandbox, visit: Visit) -> Plan:
+def list_models(sandbox: Sandbox) -> Plan:
     """The models by name."""
     return _plan({"object": "list", "data": [_card(name) for name in sandbox.models]})
 
