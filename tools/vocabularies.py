@@ -4,7 +4,7 @@
     python tools/vocabularies.py js-tiktoken-1.0.21.tgz src/batchway/data/vocabularies
 
 A result is one token a line in base64, in the order of rank (the first line is rank 0), compressed with xz. The same
-package gives the same tokens, byte for byte before compression; the compressed bytes may differ between versions of liblzma.
+package gives the same tokens, byte for byte before compression; compressed, versions of liblzma may differ.
 Before anything is written the tokens are proved to be OpenAI's own: put back into the form that OpenAI publishes, they
 must have the SHA-256 that tiktoken itself demands of its download (`expected_hash` in tiktoken_ext/openai_public.py).
 """
@@ -30,7 +30,7 @@ def read_tokens(package: tarfile.TarFile, encoding: str) -> list[str]:
     if member is None:
         raise SystemExit(f"the package holds no ranks of {encoding}; expected {PACKAGE}")
     module = member.read().decode().removeprefix("export default ").rstrip(";\n")
-    mark, first, *tokens = json.loads(module)["bpe_ranks"].split(" ")
+    mark, first, *tokens = str(json.loads(module)["bpe_ranks"]).split(" ")
     if (mark, first) != ("!", "0"):
         raise SystemExit(f"the ranks of {encoding} do not start with '! 0' as in {PACKAGE}")
     return tokens

@@ -4,7 +4,6 @@ import asyncio
 import random
 import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -107,8 +106,8 @@ def _offers(account: Account, max_in_flight: int | None) -> Offers:
     no_flex = None if row is None or row.flex else f"{account.name} has no flex tier"
     return Offers(
         direct=closed("direct", None),
-        flex=closed("flex", no_flex or offers.flex),
-        batch=closed("batch", no_batch or offers.batch),
+        flex=closed("flex", no_flex or offers.reasons["flex"]),
+        batch=closed("batch", no_batch or offers.reasons["batch"]),
         max_in_flight=max_in_flight,
     )
 
@@ -128,7 +127,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _intake(
-    settings: Settings, found: Mapping[str, Account], catalog: Catalog, counts: TokenCounts, ids: Callable[[], str]
+    settings: Settings, found: Mapping[str, Account], catalog: Catalog, ids: Callable[[], str]
 ) -> Intake:
     names = {name: name for name in found}
     names |= {alias: row.name for row in ROWS if row.name in found for alias in row.aliases}
@@ -153,7 +152,6 @@ def _intake(
         keyed=frozenset(name for name, account in found.items() if account.key is not None),
         keyless=frozenset(name for name in found if (row := row_of(name)) is None or not row.needs_key),
         catalog=catalog,
-        counts=counts,
         ids=ids,
         max_depth=settings.max_json_depth,
     )
@@ -209,15 +207,18 @@ async def gateway(
     clock = clock or LiveClock()
     started_at = clock.now()
     found = accounts(settings, sandbox)
+    ids = Ids(random.Random())
     dialects = {name: _dialect(account, settings) for name, account in found.items()}
     catalog = Catalog(finder(datetime.fromtimestamp(started_at, UTC).date(), settings.models))
-    counts = TokenCounts(Vocabularies().counters())
+    vocabularies = Vocabularies()
+    await asyncio.to_thread(vocabularies.encoding, "o200k_base")
+    counts = TokenCounts({name: _counter(vocabularies, name) for name in ("o200k_base", "cl100k_base")})
     planner = Planner(
         _policy(settings),
         catalog=catalog,
         offers={name: _offers(account, _given(settings, name).max_in_flight) for name, account in found.items()},
         counts=counts,
-        ids=new_id,
+        ids=ids,
         dice=dice or random.Random(),
     )
     metrics, stats = Metrics(), Stats()
@@ -227,7 +228,7 @@ async def gateway(
         request_timeout=settings.request_timeout,
         max_body=settings.max_response_bytes,
     )
-    intake = _intake(settings, found, catalog, counts, new_id)
+    intake = _intake(settings, found, catalog, ids)
     async with (
         sender,
         Engine(
@@ -257,9 +258,21 @@ async def gateway(
         yield joined
 
 
-def new_id() -> str:
-    """A random UUID."""
-    return str(uuid.uuid4())
+def _counter(vocabularies: Vocabularies, name: str) -> Callable[[str], int]:
+    """A counter whose vocabulary is loaded when the first text is counted: not every gateway needs each."""
+    return lambda text: vocabularies.counter(name)(text)
+
+
+class Ids:
+    """Random UUIDs (version 4), without asking the kernel for each: no id is a secret, every look-up is by tenant."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+
+    def __call__(self) -> str:
+        """A new one."""
+        digits = f"{self._dice.getrandbits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def new_key_bytes() -> bytes:

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from batchway.core.events import Event
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Request
 from batchway.wire.endpoints import StreamReader
@@ -32,7 +31,7 @@ class Clock(Protocol):
         ...
 
 
-class Outgoing(Struct, frozen=True, kw_only=True):
+class Outgoing(Struct, frozen=True, kw_only=True, gc=False):
     """An HTTP request to a provider."""
 
     method: str
@@ -41,8 +40,8 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Incoming(Struct, frozen=True, kw_only=True):
-    """A whole HTTP response of a provider. Header names are in lower case."""
+class Incoming(Struct, frozen=True, kw_only=True, gc=False):
+    """A whole HTTP response of a provider. Headers are looked up by lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -108,5 +107,10 @@ class Dialect(Protocol):
         ...
 
 
-Listener = Callable[[Event], None]
-"""Someone who is told what happened. It must not raise and must not wait."""
+class Listener(Protocol):
+    """Someone who is told what happened."""
+
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        """What to do at which event. It must not raise and must not wait."""
+        ...

@@ -2,7 +2,7 @@
 
     python sdk_walk.py BASE_URL [SANDBOX_URL]
 
-BASE_URL ends in `/v1`. With SANDBOX_URL (the sandbox that is, or stands behind, BASE_URL) faults are switched on as well.
+BASE_URL ends in `/v1`. With SANDBOX_URL (the sandbox that is or stands behind BASE_URL) faults are switched on too.
 Prints one line per step; exits 1 at the first that fails. Needs nothing but the SDK.
 """
 
@@ -77,15 +77,13 @@ def walk_chat(client: openai.OpenAI) -> None:
 
 
 def walk_tools(client: openai.OpenAI) -> None:
-    call: Any = (
-        client.chat.completions.create(**CHAT, tools=TOOLS, tool_choice="required").choices[0].message.tool_calls
-        or [None]
-    )[0]
+    answer: Any = client.chat.completions.create(**CHAT, tools=TOOLS, tool_choice="required")
+    call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "look" and "city" in json.loads(call.function.arguments)
     with client.chat.completions.stream(**CHAT, tools=TOOLS, tool_choice="required") as stream:
         events = list(stream)
-        streamed: Any = (stream.get_final_completion().choices[0].message.tool_calls or [None])[0]
-    assert streamed.function.arguments == call.function.arguments
+        final: Any = stream.get_final_completion()
+    assert final.choices[0].message.tool_calls[0].function.arguments == call.function.arguments
     assert any(event.type == "tool_calls.function.arguments.done" for event in events)
     say("tools")
 

@@ -12,6 +12,10 @@ from batchway.sandbox import count_roughly
 from batchway.sandbox.openai.chat import KNOWN
 
 
+def formed(schema: object) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
+
+
 def said(answer: httpx2.Response) -> str:
     text: str = answer.json()["choices"][0]["message"]["content"]
     return text
@@ -56,7 +60,7 @@ async def test_usage_is_counted_with_the_given_counter(opened: Open) -> None:
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 async def test_a_limit_of_tokens_cuts_the_answer(client: httpx2.AsyncClient, field: str) -> None:
-    whole, short = await ask(client), await ask(client, **{field: 5})
+    whole, short = await ask(client), await ask(client, **dict[str, Any]({field: 5}))
     assert said(whole).startswith(said(short))
     assert short.json()["choices"][0]["finish_reason"] == "length"
     assert short.json()["usage"]["completion_tokens"] == 5
@@ -144,11 +148,16 @@ async def test_usage_is_streamed_only_if_asked_for(client: httpx2.AsyncClient) -
         ({"messages": [{"content": "x"}]}, 400, "messages[0].role", "missing_required_parameter"),
         ({"temperature": 3}, 400, "temperature", "invalid_value"),
         ({"n": "two"}, 400, "n", "invalid_type"),
+        ({"tools": [{"function": {}}], "tool_choice": "required"}, 400, "tools", "missing_required_parameter"),
+        ({"tools": TOOLS, "tool_choice": {"function": 1}}, 400, "tool_choice", None),
+        ({"response_format": formed([])}, 400, "response_format", "invalid_json_schema"),
+        ({"response_format": formed({"$ref": "#"})}, 400, None, "invalid_json_schema"),
+        ({"response_format": formed({"properties": 1})}, 400, None, "invalid_json_schema"),
         ({"model": "does-not-exist"}, 404, None, "model_not_found"),
     ],
 )
 async def test_what_is_wrong_is_named(
-    client: httpx2.AsyncClient, fields: dict[str, Any], status: int, param: str | None, code: str
+    client: httpx2.AsyncClient, fields: dict[str, Any], status: int, param: str | None, code: str | None
 ) -> None:
     answer = await ask(client, **fields)
     error = answer.json()["error"]
@@ -166,7 +175,7 @@ async def test_a_missing_field_is_named(client: httpx2.AsyncClient, missing: str
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, missing)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]"])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"[" * 100_000])
 async def test_what_is_not_json_is_a_400(client: httpx2.AsyncClient, body: bytes) -> None:
     answer = await client.post("/v1/chat/completions", content=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -5,7 +5,7 @@ import hashlib
 import httpx2
 import pytest
 from tests.sandbox.conftest import Open
-from tests.sandbox.speaking import ask, last_line, ledger
+from tests.sandbox.speaking import ask, last_line, ledger, switch_on
 
 
 async def test_a_line_says_what_the_usage_says(opened: Open) -> None:
@@ -45,6 +45,13 @@ async def test_filters_and_their_totals(client: httpx2.AsyncClient) -> None:
     everything = (await ledger(client))["totals"]
     assert (everything["calls"], everything["completed"], everything["refused"]) == (4, 3, 1)
     assert (await ledger(client, outcome="refused"))["totals"]["input"] == 0
+
+
+async def test_a_refused_call_is_booked_under_its_model_and_lane(client: httpx2.AsyncClient) -> None:
+    await switch_on(client, {"kind": "status", "status": 429, "match": {"model": "m"}})
+    await ask(client, model="m", service_tier="flex", stream=True)
+    line = await last_line(client)
+    assert (line["model"], line["lane"], line["stream"], line["outcome"]) == ("m", "flex", True, "refused")
 
 
 @pytest.mark.parametrize("where", [{"colour": "red"}, {"limit": "-1"}, {"limit": "many"}])

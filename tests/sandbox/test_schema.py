@@ -1,4 +1,4 @@
-"""Values for JSON Schemas: each keyword that structured outputs allow, references, and schemas that contain themselves."""
+"""Values for JSON Schemas: the keywords of structured outputs, references, schemas that contain themselves."""
 
 from typing import Any
 

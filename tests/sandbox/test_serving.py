@@ -48,7 +48,7 @@ async def test_stopping_hangs_up_on_whoever_waits() -> None:
 async def test_a_taken_port_is_an_error() -> None:
     async with serve(app(Sandbox(now=time.time, sleep=asyncio.sleep))) as address:
         port = int(address.rpartition(":")[2])
-        with pytest.raises(OSError, match="[Aa]ddress already in use"):
+        with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
             async with serve(app(Sandbox(now=time.time, sleep=asyncio.sleep)), port=port):
                 pass
 

@@ -9,21 +9,21 @@ from msgspec import Struct
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 
 
-class Look(Struct, frozen=True, kw_only=True, tag=True):
+class Look(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Ask the store whether this request has an answer already; report with `Looked`."""
 
     request: Request
     why: str
 
 
-class Save(Struct, frozen=True, kw_only=True, tag=True):
+class Save(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Put the request on disk; report with `Saved`."""
 
     request: Request
     why: str
 
 
-class Call(Struct, frozen=True, kw_only=True, tag=True):
+class Call(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Send one upstream call for these requests (more than one: packed); report `Finished` or `Failed`."""
 
     call_id: str
@@ -35,7 +35,7 @@ class Call(Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
-class FormJob(Struct, frozen=True, kw_only=True, tag=True):
+class FormJob(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Form a provider batch of these requests: durable from here on, it lives in rows."""
 
     job_id: str
@@ -43,7 +43,7 @@ class FormJob(Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
-class Join(Struct, frozen=True, kw_only=True, tag=True):
+class Join(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """This request waits for a call that is under way for its twin; a stream is followed from its beginning."""
 
     request: Request
@@ -52,7 +52,7 @@ class Join(Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
-class Reply(Struct, frozen=True, kw_only=True, tag=True):
+class Reply(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Give the caller its answer."""
 
     request: Request
@@ -68,7 +68,7 @@ class Reply(Struct, frozen=True, kw_only=True, tag=True):
     batch_id: str | None = None
 
 
-class Refuse(Struct, frozen=True, kw_only=True, tag=True):
+class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Give the caller a fault."""
 
     request: Request
@@ -76,14 +76,14 @@ class Refuse(Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
-class Cancel(Struct, frozen=True, kw_only=True, tag=True):
+class Cancel(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """End this call upstream: nobody waits for it any more."""
 
     call_id: str
     why: str
 
 
-class Book(Struct, frozen=True, kw_only=True, tag=True):
+class Book(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Write this charge, whoever still waits for the answer."""
 
     charge: Charge

@@ -11,7 +11,7 @@ from batchway.core import commands
 from batchway.core.types import Charge, Fault, Lane, Request, Usage, Via
 
 
-class Accepted(Struct, frozen=True, kw_only=True, tag=True):
+class Accepted(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A request was read and handed to the planner."""
 
     at: float
@@ -19,7 +19,7 @@ class Accepted(Struct, frozen=True, kw_only=True, tag=True):
     reason: str = "well formed"
 
 
-class CallSent(Struct, frozen=True, kw_only=True, tag=True):
+class CallSent(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A call goes upstream."""
 
     at: float
@@ -32,7 +32,7 @@ class CallSent(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class CallEnded(Struct, frozen=True, kw_only=True, tag=True):
+class CallEnded(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A call came back, well or not."""
 
     at: float
@@ -46,7 +46,7 @@ class CallEnded(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Joined(Struct, frozen=True, kw_only=True, tag=True):
+class Joined(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A request waits for its twin's call."""
 
     at: float
@@ -55,7 +55,7 @@ class Joined(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Waits(Struct, frozen=True, kw_only=True, tag=True):
+class Waits(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A request is being looked up or saved before it may go on."""
 
     at: float
@@ -63,7 +63,7 @@ class Waits(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class JobFormed(Struct, frozen=True, kw_only=True, tag=True):
+class JobFormed(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A provider batch was formed."""
 
     at: float
@@ -72,7 +72,7 @@ class JobFormed(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Answered(Struct, frozen=True, kw_only=True, tag=True):
+class Answered(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A caller has its answer."""
 
     at: float
@@ -84,7 +84,7 @@ class Answered(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Refused(Struct, frozen=True, kw_only=True, tag=True):
+class Refused(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A caller has a fault."""
 
     at: float
@@ -94,7 +94,7 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Cancelled(Struct, frozen=True, kw_only=True, tag=True):
+class Cancelled(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A call was ended because nobody waits for it."""
 
     at: float
@@ -102,7 +102,7 @@ class Cancelled(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class Charged(Struct, frozen=True, kw_only=True, tag=True):
+class Charged(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A charge was booked."""
 
     at: float
@@ -110,7 +110,7 @@ class Charged(Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-class CallerLeft(Struct, frozen=True, kw_only=True, tag=True):
+class CallerLeft(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A caller went away before its answer."""
 
     at: float

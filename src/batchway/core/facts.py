@@ -6,32 +6,32 @@ from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Request
 
 
-class Asked(Struct, frozen=True, tag=True):
+class Asked(Struct, frozen=True, tag=True, gc=False):
     """A caller asked; the request is well formed and its provider is known."""
 
     request: Request
 
 
-class Looked(Struct, frozen=True, tag=True):
+class Looked(Struct, frozen=True, tag=True, gc=False):
     """The store was asked for an earlier answer to this request; `answer` is None if it has none."""
 
     ask: str
     answer: Answer | None = None
 
 
-class Saved(Struct, frozen=True, tag=True):
+class Saved(Struct, frozen=True, tag=True, gc=False):
     """The durable request is on disk."""
 
     ask: str
 
 
-class Started(Struct, frozen=True, tag=True):
+class Started(Struct, frozen=True, tag=True, gc=False):
     """The first bytes of a streamed call reached its callers: it can no longer be repeated unnoticed."""
 
     call_id: str
 
 
-class Finished(Struct, frozen=True, tag=True):
+class Finished(Struct, frozen=True, tag=True, gc=False):
     """A call ended well. `answers` holds one answer (or fault) per request of the call, in the call's order."""
 
     call_id: str
@@ -39,7 +39,7 @@ class Finished(Struct, frozen=True, tag=True):
     report: Report | None = None
 
 
-class Failed(Struct, frozen=True, tag=True):
+class Failed(Struct, frozen=True, tag=True, gc=False):
     """A call ended with a fault that holds for all its requests."""
 
     call_id: str
@@ -47,24 +47,24 @@ class Failed(Struct, frozen=True, tag=True):
     report: Report | None = None
 
 
-class Left(Struct, frozen=True, tag=True):
+class Left(Struct, frozen=True, tag=True, gc=False):
     """A caller is gone without its answer. `keep`: the request goes on all the same (its `?timeout=` ran out)."""
 
     ask: str
     keep: bool = False
 
 
-class TimePassed(Struct, frozen=True, tag=True):
+class TimePassed(Struct, frozen=True, tag=True, gc=False):
     """The planner's deadline has come."""
 
 
-class Flush(Struct, frozen=True, tag=True):
+class Flush(Struct, frozen=True, tag=True, gc=False):
     """Someone asked to close the open windows of one provider, or of all."""
 
     provider: str | None = None
 
 
-class Stopping(Struct, frozen=True, tag=True):
+class Stopping(Struct, frozen=True, tag=True, gc=False):
     """The gateway is shutting down: nothing new is accepted, what is under way may end."""
 
 

@@ -97,4 +97,4 @@ class Memory:
 
     def undelivered_of(self, request: Request, now: float) -> Kept | None:
         """The answer that this caller's earlier try was given up on, if there is one."""
-        return self.undelivered.take(adoption_key(request), now)
+        return self.undelivered.take(adoption_key(request), now) if self.undelivered else None

@@ -20,7 +20,6 @@ one seat (or several: packed). Invariants, held by tests/core/test_planner_prope
 7. Nothing durable enters a window before it is saved.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from math import inf, isfinite
@@ -34,15 +33,21 @@ from batchway.core.catalog import Catalog
 from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
 from batchway.core.cost import charged, counterfactual
 from batchway.core.facts import Fact
-from batchway.core.fingerprint import adoption_key, cacheable, reusable, twin_key
+from batchway.core.fingerprint import adoption_key, cacheable
+from batchway.core.hold import Account, Hold, account_of
 from batchway.core.limits import Limits, retry_at
 from batchway.core.memory import Kept, Memory
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers, route
+from batchway.core.seats import Flight, Seat, Seats
 from batchway.core.tokens import TokenCounts
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 
-RANK = {"high": 0, "normal": 1, "low": 2}
+SAMPLE = 50
+"""One answer in so many is compared with a count made for that alone, so that corrections are learnt at 2 % of its cost."""
+
+SAMPLE_SIZE = 64 * 1024
+"""Bytes of the largest body that is counted only to learn: counting a megabyte would hold up everyone for 20 ms."""
 
 
 class Dice(Protocol):
@@ -61,45 +66,6 @@ class Load(Struct, frozen=True, kw_only=True):
     queued: int
     """Requests in windows or held back for a slot."""
     flights: int
-
-
-class _Seat:
-    """One question on its way to an answer, and everyone who waits for it."""
-
-    __slots__ = ("abandoned", "attempt", "flight", "open", "request", "waiting", "why")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.waiting: dict[str, Request] = {request.ask: request}
-        self.attempt = 0
-        self.flight: _Flight | None = None
-        self.open = True
-        self.abandoned = False
-        self.why = ""
-
-
-class _Flight:
-    """A call under way."""
-
-    __slots__ = ("call_id", "lane", "seats", "started")
-
-    def __init__(self, call_id: str, lane: Lane, seats: tuple[_Seat, ...]) -> None:
-        self.call_id = call_id
-        self.lane = lane
-        self.seats = seats
-        self.started = False
-
-
-class _Held:
-    """Seats that may not go yet: the provider's limits, or a pause before a retry."""
-
-    __slots__ = ("lane", "rank", "seats", "until")
-
-    def __init__(self, seats: tuple[_Seat, ...], lane: Lane, until: float) -> None:
-        self.seats = seats
-        self.lane = lane
-        self.until = until
-        self.rank = min(RANK[seat.request.priority] for seat in seats)
 
 
 class _JobKey(Struct, frozen=True, kw_only=True):
@@ -125,7 +91,6 @@ class _PackKey(Struct, frozen=True, kw_only=True):
     max_output: int | None
 
 
-_Account = tuple[str, str]
 _Timer = Literal["admit", "retry", "abandoned", "deadline"]
 
 
@@ -152,17 +117,12 @@ class Planner:
         bounds = {name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None}
         self._limits = Limits(policy, bounds)
         self._batcher = Batcher()
-        self._seats: dict[str, _Seat] = {}
-        self._twins: dict[tuple[str, bool], _Seat] = {}
-        self._named: dict[tuple[str, str], _Seat] = {}
-        self._abandoned: dict[tuple[str, str, str], _Seat] = {}
-        self._leads: dict[str, _Seat] = {}
-        self._flights: dict[str, _Flight] = {}
-        self._held: dict[_Account, dict[int, deque[_Held]]] = {}
-        self._held_count = 0
-        self._held_bytes = 0
+        self._seats = Seats()
+        self._hold = Hold()
+        self._flights: dict[str, Flight] = {}
         self._timers: list[tuple[float, int, _Timer, object]] = []
         self._timer_count = 0
+        self._answered = 0
         self._stopping = False
         self._handlers: dict[type, Callable[..., None]] = {
             facts.Asked: self._asked,
@@ -202,7 +162,7 @@ class Planner:
     def load(self) -> Load:
         """How much is under way."""
         return Load(
-            waiting=len(self._seats), queued=self._held_count + len(self._batcher), flights=len(self._flights)
+            waiting=len(self._seats), queued=self._hold.count + len(self._batcher), flights=len(self._flights)
         )
 
     # Asking: reuse, or a seat of its own
@@ -215,15 +175,17 @@ class Planner:
             return
         if request.deadline is not None and request.on_deadline == "fail":
             self._set_timer(request.deadline, "deadline", request.ask)
-        if not (self._reuse_named(request, now, out) or self._adopt(request, now, out) or self._share(request, now, out)):
-            self._seat(request, now, out)
+        if not (self._reuse_named(request, now, out) or self._adopt(request, now, out)):
+            seat = Seat(request)
+            if not (seat.shared and self._share(request, now, out)):
+                self._seats.add(seat)
+                self._look_or_save(seat, now, out)
 
     def _reuse_named(self, request: Request, now: float, out: list[Command]) -> bool:
         """The same request_id again: attach to the first, or give its answer; another body is a conflict."""
         if not request.named:
             return False
-        name = (request.tenant, request.id)
-        seat, kept = self._named.get(name), self.memory.named.get(name, now)
+        seat, kept = self._seats.named(request), self.memory.named.get((request.tenant, request.id), now)
         known = seat.request.fingerprint if seat else kept.fingerprint if kept else request.fingerprint
         if known != request.fingerprint:
             fault = errors.Conflict(
@@ -231,7 +193,8 @@ class Planner:
                 param="request_id",
             ).fault
             out.append(Refuse(request=request, fault=fault, why="this request_id came with another body before"))
-        elif seat:
+            return True
+        if seat:
             self._join(seat, request, "the same request_id is under way", out)
         elif kept:
             self._give(request, kept, "cache", "the same request_id was answered before", now, out, booked=True)
@@ -239,9 +202,8 @@ class Planner:
 
     def _adopt(self, request: Request, now: float, out: list[Command]) -> bool:
         """A retry of a caller that gave up gets what its first try is paying for (or has paid)."""
-        seat = None if request.prompt.stream else self._abandoned.get(adoption_key(request))
+        seat = self._seats.abandoned(request)
         if seat is not None:
-            self._revive(seat)
             self._join(seat, request, "adopted: its caller left, and asks again", out)
             return True
         kept = self.memory.undelivered_of(request, now)
@@ -252,22 +214,19 @@ class Planner:
         return True
 
     def _share(self, request: Request, now: float, out: list[Command]) -> bool:
-        """Serve from the cache, or join a twin in flight, where the request allows it."""
-        if reusable(request) is not None:
-            return False
+        """Serve from the cache, or join a twin in flight."""
         kept = self.memory.cache.get(request.fingerprint, now)
         if kept is not None:
             self._give(request, kept, "cache", "answered before", now, out, booked=False)
             return True
-        seat = self._twins.get(twin_key(request))
+        seat = self._seats.twin(request)
         if seat is None or not _in_time(seat, request):
             return False
         self._join(seat, request, "joined its twin in flight", out)
         return True
 
-    def _join(self, seat: _Seat, request: Request, why: str, out: list[Command]) -> None:
-        seat.waiting[request.ask] = request
-        self._seats[request.ask] = seat
+    def _join(self, seat: Seat, request: Request, why: str, out: list[Command]) -> None:
+        self._seats.join(seat, request)
         out.append(Join(request=request, call_id=seat.flight.call_id if seat.flight else None, why=why))
 
     def _give(
@@ -280,17 +239,14 @@ class Planner:
         age = max(0.0, now - kept.answer.finished_at)
         out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
 
-    def _seat(self, request: Request, now: float, out: list[Command]) -> None:
-        seat = _Seat(request)
-        self._seats[request.ask] = seat
-        self._register(seat)
-        if self.policy.store and (request.named or reusable(request) is None):
-            out.append(Look(request=request, why="it may have been answered before"))
+    def _look_or_save(self, seat: Seat, now: float, out: list[Command]) -> None:
+        if self.policy.store and (seat.request.named or seat.shared):
+            out.append(Look(request=seat.request, why="it may have been answered before"))
         else:
             self._save_or_route(seat, now, out)
 
     def _looked(self, fact: facts.Looked, now: float, out: list[Command]) -> None:
-        seat = self._leads.get(fact.ask)
+        seat = self._seats.led_by(fact.ask)
         if seat is None:
             return
         if fact.answer is None:
@@ -298,23 +254,23 @@ class Planner:
             return
         worth = counterfactual(fact.answer.usage, seat.request, self._catalog)
         kept = Kept(answer=fact.answer, call_id="", fingerprint=seat.request.fingerprint, worth=worth)
-        for request in self._close(seat):
+        for request in self._seats.close(seat):
             self._give(request, kept, "cache", "answered before, found in the store", now, out, booked=False)
 
-    def _save_or_route(self, seat: _Seat, now: float, out: list[Command]) -> None:
+    def _save_or_route(self, seat: Seat, now: float, out: list[Command]) -> None:
         if seat.request.durable:
             out.append(Save(request=seat.request, why="durable: on disk before it is sent"))
         else:
             self._route(seat, now, out)
 
     def _saved(self, fact: facts.Saved, now: float, out: list[Command]) -> None:
-        seat = self._leads.get(fact.ask)
+        seat = self._seats.led_by(fact.ask)
         if seat is not None:
             self._route(seat, now, out)
 
     # Routing: lane, window
 
-    def _route(self, seat: _Seat, now: float, out: list[Command]) -> None:
+    def _route(self, seat: Seat, now: float, out: list[Command]) -> None:
         request = seat.request
         offers = self._offers[request.provider]
         try:
@@ -330,68 +286,82 @@ class Planner:
         else:
             self._send((seat,), chosen.lane, now, out)
 
-    def _open_job_window(self, seat: _Seat, now: float, out: list[Command]) -> None:
+    def _open_job_window(self, seat: Seat, now: float, out: list[Command]) -> None:
         request = seat.request
         key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
         self._open_window(key, seat, self.policy.job, now, out)
 
     def _open_window(
-        self, key: _JobKey | _PackKey, seat: _Seat, rule: WindowRule, now: float, out: list[Command]
+        self, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule, now: float, out: list[Command]
     ) -> None:
         request = seat.request
-        ticket = Ticket(id=request.ask, tokens=request.tokens, size=request.size, at=now)
+        ticket = Ticket(id=request.ask, tokens=self._count(seat), size=request.size, at=now)
         self._leave_window(self._batcher.add(key, ticket, rule, now), now, out)
 
     def _leave_window(self, closed: list[Closed], now: float, out: list[Command]) -> None:
         for window in closed:
-            seats = tuple(self._leads[ticket.id] for ticket in window.tickets)
+            seats = tuple(seat for ticket in window.tickets if (seat := self._seats.led_by(ticket.id)))
             if isinstance(window.key, _PackKey):
                 self._send(seats, window.key.lane, now, out)
             else:
                 self._form_job(seats, window.reason, out)
 
-    def _form_job(self, seats: tuple[_Seat, ...], reason: str, out: list[Command]) -> None:
+    def _form_job(self, seats: tuple[Seat, ...], reason: str, out: list[Command]) -> None:
         flight = self._board(seats, "batch")
         requests = tuple(seat.request for seat in seats)
         out.append(FormJob(job_id=flight.call_id, requests=requests, why=f"the window closed by {reason}"))
 
     # Sending: limits, holding back, retries
 
-    def _send(self, seats: tuple[_Seat, ...], lane: Lane, now: float, out: list[Command]) -> None:
+    def _send(self, seats: tuple[Seat, ...], lane: Lane, now: float, out: list[Command]) -> None:
         """Send now if the provider's limits allow it, else hold, within the bounds of the queue."""
         request = seats[0].request
-        account = _account(request)
-        tokens = sum(seat.request.tokens for seat in seats)
-        until = self._limits.admit(account, tokens, now) if account not in self._held else inf
+        account = account_of(request)
+        until = inf if account in self._hold else self._admit(account, seats, now)
         if until is None:
-            self._call(seats, lane, tokens, now, out)
-            return
-        size = sum(seat.request.size for seat in seats)
-        policy = self.policy
-        full = self._held_count + len(seats) > policy.max_queue or self._held_bytes + size > policy.max_queue_bytes
-        if full and not any(seat.attempt or seat.request.durable for seat in seats):
+            self._call(seats, lane, now, out)
+        elif self._is_full(seats):
             fault = errors.TooMany(
-                f"{self._held_count} requests already wait for '{request.provider}'; try again after Retry-After.",
+                f"{self._hold.count} requests already wait for '{request.provider}'; try again after Retry-After.",
                 retry_after=max(1.0, until - now) if isfinite(until) else 1.0,
             ).fault
             for seat in seats:
                 self._refuse(seat, fault, "the queue is full", out)
-            return
-        self._hold(_Held(seats, lane, now), account)
+        else:
+            self._hold.add(account, seats, lane)
+            self._ask_again(account, until)
+
+    def _admit(self, account: Account, seats: tuple[Seat, ...], now: float) -> float | None:
+        """See `Limits.admit`. Tokens are counted only near a limit: far from it their bytes, never too few, will do."""
+        size = sum(seat.request.size for seat in seats)
+        until = self._limits.admit(account, size, now)
+        if until is None or not isfinite(until):
+            return until
+        return self._limits.admit(account, sum(map(self._count, seats)), now)
+
+    def _count(self, seat: Seat) -> int:
+        if seat.tokens is None:
+            seat.tokens = self._counts.bound(seat.request.prompt)
+        return seat.tokens
+
+    def _is_full(self, seats: tuple[Seat, ...]) -> bool:
+        """Whether these would break the bounds of the hold. What was sent once or is durable is not refused any more."""
+        if any(seat.attempt or seat.request.durable for seat in seats):
+            return False
+        size = sum(seat.request.size for seat in seats)
+        return self._hold.count + len(seats) > self.policy.max_queue or (
+            self._hold.size + size > self.policy.max_queue_bytes
+        )
+
+    def _ask_again(self, account: Account, until: float) -> None:
+        """Infinity needs no timer: a call under way will end."""
         if isfinite(until):
             self._set_timer(until, "admit", account)
 
-    def _hold(self, held: _Held, account: _Account) -> None:
-        self._held.setdefault(account, {}).setdefault(held.rank, deque()).append(held)
-        self._count_held(held, 1)
-
-    def _count_held(self, held: _Held, sign: int) -> None:
-        self._held_count += sign * len(held.seats)
-        self._held_bytes += sign * sum(seat.request.size for seat in held.seats)
-
-    def _call(self, seats: tuple[_Seat, ...], lane: Lane, tokens: int, now: float, out: list[Command]) -> None:
+    def _call(self, seats: tuple[Seat, ...], lane: Lane, now: float, out: list[Command]) -> None:
         flight = self._board(seats, lane)
-        self._limits.started(_account(seats[0].request), tokens, now)
+        tokens = sum(seat.request.likely_tokens if seat.tokens is None else seat.tokens for seat in seats)
+        self._limits.started(account_of(seats[0].request), tokens, now)
         attempt = max(seat.attempt for seat in seats)
         out.append(
             Call(
@@ -404,41 +374,29 @@ class Planner:
             )
         )
 
-    def _board(self, seats: tuple[_Seat, ...], lane: Lane) -> _Flight:
-        flight = _Flight(self._ids(), lane, seats)
+    def _board(self, seats: tuple[Seat, ...], lane: Lane) -> Flight:
+        flight = Flight(self._ids(), lane, seats)
         self._flights[flight.call_id] = flight
         for seat in seats:
             seat.flight = flight
             seat.attempt += 1
         return flight
 
-    def _admit_held(self, account: _Account, now: float, out: list[Command]) -> None:
+    def _admit_held(self, account: Account, now: float, out: list[Command]) -> None:
         """Send what the limits now allow: by priority, then by the time of asking."""
-        ranks = self._held.get(account)
-        while ranks:
-            rank = min(ranks)
-            queue = ranks[rank]
-            held = queue[0]
+        while (held := self._hold.first(account)) is not None:
             seats = tuple(seat for seat in held.seats if seat.open)
+            until = self._admit(account, seats, now) if seats else None
+            if until is not None:
+                self._ask_again(account, until)
+                return
+            self._hold.drop_first(account)
             if seats:
-                tokens = sum(seat.request.tokens for seat in seats)
-                until = self._limits.admit(account, tokens, now)
-                if until is not None:
-                    if isfinite(until):
-                        self._set_timer(until, "admit", account)
-                    return
-            queue.popleft()
-            self._count_held(held, -1)
-            if not queue:
-                del ranks[rank]
-            if not ranks:
-                del self._held[account]
-            if seats:
-                self._call(seats, held.lane, tokens, now, out)
+                self._call(seats, held.lane, now, out)
 
     def _release(self, provider: str, now: float, out: list[Command]) -> None:
         """A slot of this provider is free."""
-        for account in [account for account in self._held if account[0] == provider]:
+        for account in self._hold.accounts(provider):
             self._admit_held(account, now, out)
 
     # Answers
@@ -454,7 +412,7 @@ class Planner:
             return
         request = flight.seats[0].request
         if flight.lane != "batch":
-            self._limits.finished(_account(request), fact.report, now)
+            self._limits.finished(account_of(request), fact.report, now)
         for seat, result in zip(flight.seats, fact.answers, strict=True):
             seat.flight = None
             if isinstance(result, Fault):
@@ -463,14 +421,13 @@ class Planner:
                 self._answer(seat, flight, result, now, out)
         self._release(request.provider, now, out)
 
-    def _answer(self, seat: _Seat, flight: _Flight, answer: Answer, now: float, out: list[Command]) -> None:
+    def _answer(self, seat: Seat, flight: Flight, answer: Answer, now: float, out: list[Command]) -> None:
         request = seat.request
-        if answer.usage is not None:
-            self._counts.learn(request.provider, request.prompt.model, request.tokens, answer.usage.input)
+        self._learn(seat, answer)
         cost = charged(answer.usage, request, flight.lane, self._catalog)
         worth = counterfactual(answer.usage, request, self._catalog)
         kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
-        callers = self._close(seat)
+        callers = self._seats.close(seat)
         payer = callers[0] if callers else request
         self._book(payer, flight.call_id, flight.lane, cost, worth, answer, now, out)
         for number, caller in enumerate(callers):
@@ -489,12 +446,22 @@ class Planner:
                     batch_id=flight.call_id if flight.lane == "batch" else None,
                 )
             )
-        self._remember(request, callers, kept, now)
+        self._remember(seat, callers, kept, now)
 
-    def _remember(self, request: Request, callers: list[Request], kept: Kept, now: float) -> None:
+    def _learn(self, seat: Seat, answer: Answer) -> None:
+        """Compare a count with its bill: every count that was made, and one request in `SAMPLE` counted for this."""
+        request = seat.request
+        self._answered += 1
+        if answer.usage is None or request.prompt.features:
+            return
+        if seat.tokens is not None or (self._answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
+            self._counts.learn(request.provider, request.prompt.model, self._count(seat), answer.usage.input)
+
+    def _remember(self, seat: Seat, callers: list[Request], kept: Kept, now: float) -> None:
+        request = seat.request
         if not kept.answer.body:
             return
-        if cacheable(kept.answer) and reusable(request) is None:
+        if seat.shared and cacheable(kept.answer):
             self.memory.cache.put(request.fingerprint, kept, now)
         for caller in callers or (request,):
             if caller.named:
@@ -538,16 +505,16 @@ class Planner:
             return
         request = flight.seats[0].request
         if flight.lane != "batch":
-            self._limits.refused(_account(request), fact.fault, fact.report, now, self._dice)
+            self._limits.refused(account_of(request), fact.fault, fact.report, now, self._dice)
         for seat in flight.seats:
             seat.flight = None
             self._failed_seat(seat, flight, fact.fault, now, out)
         self._release(request.provider, now, out)
 
-    def _failed_seat(self, seat: _Seat, flight: _Flight, fault: Fault, now: float, out: list[Command]) -> None:
+    def _failed_seat(self, seat: Seat, flight: Flight, fault: Fault, now: float, out: list[Command]) -> None:
         """Ask again: singly after a packed call, later after a passing fault; else tell the callers."""
         if not seat.waiting and not seat.request.durable:
-            self._close(seat)
+            self._seats.close(seat)
             return
         if len(flight.seats) > 1 and fault.whose == "theirs":
             seat.why = "asked again singly: its packed call had no answer for it"
@@ -563,91 +530,56 @@ class Planner:
         else:
             self._refuse(seat, fault, f"the call failed: {fault.code or fault.status}", out)
 
-    def _promote(self, seat: _Seat, fault: Fault, now: float, out: list[Command]) -> None:
+    def _promote(self, seat: Seat, fault: Fault, now: float, out: list[Command]) -> None:
         """Refuse the first caller; the next one takes the lead, as another try may end otherwise."""
-        callers = self._close(seat)
+        callers = self._seats.close(seat)
         for first in callers[:1]:
             out.append(Refuse(request=first, fault=fault, why=f"the call failed: {fault.code or fault.status}"))
         others = callers[1:]
         if others:
-            promoted = _Seat(others[0])
-            for follower in others:
-                promoted.waiting[follower.ask] = follower
-                self._seats[follower.ask] = promoted
-            self._register(promoted)
+            promoted = Seat(others[0])
+            self._seats.add(promoted)
+            for follower in others[1:]:
+                self._seats.join(promoted, follower)
             self._save_or_route(promoted, now, out)
 
-    def _refuse(self, seat: _Seat, fault: Fault, why: str, out: list[Command]) -> None:
-        out.extend(Refuse(request=request, fault=fault, why=why) for request in self._close(seat))
+    def _refuse(self, seat: Seat, fault: Fault, why: str, out: list[Command]) -> None:
+        out.extend(Refuse(request=request, fault=fault, why=why) for request in self._seats.close(seat))
 
     # Leaving
 
     def _left(self, fact: facts.Left, now: float, out: list[Command]) -> None:
-        seat = self._seats.get(fact.ask)
-        if seat is not None:
-            self._leave(seat, fact.ask, fact.keep, now, out)
+        self._leave(fact.ask, fact.keep, now, out)
 
-    def _leave(self, seat: _Seat, ask: str, keep: bool, now: float, out: list[Command]) -> None:
+    def _leave(self, ask: str, keep: bool, now: float, out: list[Command]) -> None:
         """Take one caller off. When nobody waits any more: what is durable or kept goes on, what is not sent is
         dropped, a stream ends, and any other call gets a grace in which the caller's retry can adopt it."""
-        del self._seats[ask]
-        del seat.waiting[ask]
-        if seat.waiting or seat.request.durable:
+        seat = self._seats.leave(ask)
+        if seat is None or seat.waiting or seat.request.durable:
             return
         streams = seat.request.prompt.stream
         if seat.flight is None and (streams or not keep):
             self._batcher.remove(seat.request.ask)
-            self._close(seat)
+            self._seats.close(seat)
             return
-        seat.abandoned = True
-        if not streams:
-            self._abandoned[adoption_key(seat.request)] = seat
-        if seat.flight is not None and not keep:
-            self._set_timer(now if streams else now + self.policy.abandon_grace, "abandoned", seat)
-            self._time_passed(None, now, out)
+        self._seats.abandon(seat)
+        if streams:
+            self._cancel_abandoned(seat, now, out)
+        elif not keep:
+            self._set_timer(now + self.policy.abandon_grace, "abandoned", seat)
 
-    def _revive(self, seat: _Seat) -> None:
-        seat.abandoned = False
-        self._abandoned.pop(adoption_key(seat.request), None)
-
-    def _cancel_abandoned(self, seat: _Seat, now: float, out: list[Command]) -> None:
+    def _cancel_abandoned(self, seat: Seat, now: float, out: list[Command]) -> None:
         flight = seat.flight
         if not seat.open or flight is None or not all(other.abandoned for other in flight.seats):
             return
         del self._flights[flight.call_id]
         for other in flight.seats:
-            self._close(other)
+            self._seats.close(other)
         out.append(Cancel(call_id=flight.call_id, why="nobody waits for it any more"))
         request = seat.request
         if flight.lane != "batch":
-            self._limits.finished(_account(request), None, now)
+            self._limits.finished(account_of(request), None, now)
         self._release(request.provider, now, out)
-
-    # Seats
-
-    def _register(self, seat: _Seat) -> None:
-        request = seat.request
-        self._leads[request.ask] = seat
-        if reusable(request) is None:
-            self._twins.setdefault(twin_key(request), seat)
-        if request.named:
-            self._named[request.tenant, request.id] = seat
-
-    def _close(self, seat: _Seat) -> list[Request]:
-        """Forget a seat. Its callers, in the order in which they came."""
-        request = seat.request
-        seat.open = False
-        self._leads.pop(request.ask, None)
-        if self._twins.get(twin_key(request)) is seat:
-            del self._twins[twin_key(request)]
-        if self._named.get((request.tenant, request.id)) is seat:
-            del self._named[request.tenant, request.id]
-        if self._abandoned.get(adoption_key(request)) is seat:
-            del self._abandoned[adoption_key(request)]
-        callers = list(seat.waiting.values())
-        for caller in callers:
-            del self._seats[caller.ask]
-        return callers
 
     # Time
 
@@ -661,7 +593,7 @@ class Planner:
             self._on_timer[kind](what, now, out)
         self._leave_window(self._batcher.due(now), now, out)
 
-    def _retry(self, what: tuple[_Seat, Lane], now: float, out: list[Command]) -> None:
+    def _retry(self, what: tuple[Seat, Lane], now: float, out: list[Command]) -> None:
         seat, lane = what
         if seat.open and lane == "batch":
             self._open_job_window(seat, now, out)
@@ -669,12 +601,12 @@ class Planner:
             self._send((seat,), lane, now, out)
 
     def _deadline_passed(self, ask: str, now: float, out: list[Command]) -> None:
-        seat = self._seats.get(ask)
+        seat = self._seats.of(ask)
         if seat is None:
             return
         fault = errors.DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault
         out.append(Refuse(request=seat.waiting[ask], fault=fault, why="its deadline passed"))
-        self._leave(seat, ask, False, now, out)
+        self._leave(ask, False, now, out)
 
     def _flush(self, fact: facts.Flush, now: float, out: list[Command]) -> None:
         self._leave_window(self._batcher.flush(now, _flushes(fact.provider)), now, out)
@@ -684,12 +616,7 @@ class Planner:
         self._leave_window(self._batcher.flush(now), now, out)
 
 
-def _account(request: Request) -> _Account:
-    """Rate limits count per provider and model."""
-    return request.provider, request.prompt.model
-
-
-def _in_time(seat: _Seat, request: Request) -> bool:
+def _in_time(seat: Seat, request: Request) -> bool:
     """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
     lane = seat.flight.lane if seat.flight else "direct"
     return lane != "batch" or request.strategy == "batch" or request.priority == "low"

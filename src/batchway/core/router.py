@@ -20,22 +20,20 @@ ENOUGH = 0.95
 ASSUMED_OUTPUT = 500
 """Output tokens assumed for a comparison of costs where the caller gave no bound. Both sides of it use the same."""
 
-LANES: tuple[Lane, ...] = ("direct", "flex", "batch")
 
-
-class Candidate(Struct, frozen=True, kw_only=True):
+class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     """One lane as seen for one request."""
 
     lane: Lane
     cost: int | None
-    """Expected picodollars; None: no known price."""
+    """Expected picodollars; None: no known price, or ruled out."""
     chance: float
     """Of an answer within the deadline, 0 to 1."""
     ruled_out: str | None = None
     """Why it cannot be taken, if it cannot."""
 
 
-class Route(Struct, frozen=True, kw_only=True):
+class Route(Struct, frozen=True, kw_only=True, gc=False):
     """The decision about one request."""
 
     lane: Lane
@@ -43,40 +41,47 @@ class Route(Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
 
 
-class Offers(Struct, frozen=True, kw_only=True):
-    """What one provider offers here: each lane with None, or the reason why it cannot be taken."""
+class Offers:
+    """What one provider offers here: for each lane None, or the reason why it cannot be taken."""
 
-    direct: str | None = None
-    flex: str | None = "this gateway has no flex lane yet"
-    batch: str | None = "this gateway has no batch lane yet"
-    packing: str | None = "this gateway does not pack yet"
-    max_in_flight: int | None = None
-    """Calls to it at a time, where it is not the policy's bound."""
-
-    def ruled_out(self, lane: Lane) -> str | None:
-        """Why this lane cannot be taken, or None."""
-        return self.direct if lane == "direct" else self.flex if lane == "flex" else self.batch
+    def __init__(
+        self,
+        *,
+        direct: str | None = None,
+        flex: str | None = "this gateway has no flex lane yet",
+        batch: str | None = "this gateway has no batch lane yet",
+        packing: str | None = "this gateway does not pack yet",
+        max_in_flight: int | None = None,
+    ) -> None:
+        self.reasons: Mapping[Lane, str | None] = {"direct": direct, "flex": flex, "batch": batch}
+        self.packing = packing
+        self.max_in_flight = max_in_flight
+        """Calls to it at a time, where it is not the policy's bound."""
+        self.open: tuple[Lane, ...] = tuple(lane for lane, reason in self.reasons.items() if reason is None)
+        self.closed = tuple(
+            Candidate(lane=lane, cost=None, chance=0.0, ruled_out=reason)
+            for lane, reason in self.reasons.items()
+            if reason is not None
+        )
 
 
 def route(request: Request, offers: Offers, catalog: Catalog) -> Route:
     """Choose the lane of one request. Raises BadRequest when the provider offers none at all."""
-    candidates = tuple(_candidate(lane, request, offers, catalog) for lane in LANES)
-    open_lanes = {candidate.lane: candidate for candidate in candidates if candidate.ruled_out is None}
-    if not open_lanes:
-        reasons = "; ".join(f"{candidate.lane}: {candidate.ruled_out}" for candidate in candidates)
+    if not offers.open:
+        reasons = "; ".join(f"{lane}: {reason}" for lane, reason in offers.reasons.items())
         raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")
+    open_lanes = {lane: _candidate(lane, request, catalog) for lane in offers.open}
     lane, why = _choose(request, open_lanes, offers)
-    return Route(lane=lane, why=why, candidates=candidates)
+    return Route(lane=lane, why=why, candidates=(*open_lanes.values(), *offers.closed))
 
 
-def _candidate(lane: Lane, request: Request, offers: Offers, catalog: Catalog) -> Candidate:
-    rates = catalog.rates(request.provider, request.prompt.model, lane, request.tokens)
+def _candidate(lane: Lane, request: Request, catalog: Catalog) -> Candidate:
+    rates = catalog.rates(request.provider, request.prompt.model, lane, request.likely_tokens)
     output = 0 if request.endpoint == "embeddings" else request.prompt.max_output or ASSUMED_OUTPUT
     return Candidate(
         lane=lane,
-        cost=expected_cost(request.tokens, output * request.prompt.n, rates) if rates is not None else None,
+        cost=expected_cost(request.likely_tokens, output * request.prompt.n, rates) if rates is not None else None,
         chance=1.0 if lane == "direct" else 0.0,
-        ruled_out=offers.ruled_out(lane),
     )
 
 
@@ -98,7 +103,7 @@ def _override(strategy: Lane, open_lanes: Mapping[Lane, Candidate], offers: Offe
     if strategy in open_lanes:
         return strategy, f"strategy {strategy} asked for"
     lane, _ = _first(("direct", "flex", "batch"), open_lanes, "")
-    return lane, f"strategy {strategy} asked for, but {offers.ruled_out(strategy)}"
+    return lane, f"strategy {strategy} asked for, but {offers.reasons[strategy]}"
 
 
 def _first(order: tuple[Lane, ...], open_lanes: Mapping[Lane, Candidate], why: str) -> tuple[Lane, str]:

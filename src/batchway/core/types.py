@@ -1,5 +1,7 @@
 """The values that travel between the rooms: frozen, comparable, without I/O.
 
+They hold no cycles, and say so (`gc=False`): the garbage collector need not look at the thousands that are under way.
+
 Times are seconds since the epoch, given by the caller's clock; sizes are bytes; money is integer picodollars
 (10⁻¹² USD), so that the cheapest token in use ($0.01 per million = 10,000 picodollars) is a whole number.
 """
@@ -22,7 +24,7 @@ PICODOLLARS = 10**12
 """Picodollars in one US dollar."""
 
 
-class Hints(Struct, frozen=True, kw_only=True):
+class Hints(Struct, frozen=True, kw_only=True, gc=False):
     """What a caller (or the defaults of its key) says about how a request may be answered. None means unset."""
 
     provider: str | None = None
@@ -39,7 +41,7 @@ class Hints(Struct, frozen=True, kw_only=True):
     on_deadline: OnDeadline | None = None
 
 
-class Prompt(Struct, frozen=True, kw_only=True):
+class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     """What wire read from a body: all that a decision may depend on. Core never indexes the body itself."""
 
     model: str
@@ -58,7 +60,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     """What rules lanes out, sorted: audio, images, logprobs, response_format, stateful, tools."""
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """What one caller asked, with its hints resolved against the defaults in force."""
 
     id: str
@@ -76,8 +78,6 @@ class Request(Struct, frozen=True, kw_only=True):
     prompt: Prompt
     fingerprint: str
     """Equal for two requests of one tenant exactly when the same answer would serve both; see `core.fingerprint`."""
-    tokens: int
-    """A bound on the input tokens: never fewer than the model will count, see `core.tokens.bound`."""
     asked_at: float
     deadline: float | None = None
     priority: Priority = "normal"
@@ -90,16 +90,24 @@ class Request(Struct, frozen=True, kw_only=True):
     """The caller gave the id: the same id and fingerprint attaches to this request, another body is a conflict."""
     durable: bool = False
     """It must be on disk before it is sent or acknowledged (batch lane, 202, or a given id where a store is open)."""
+    tokens: int | None = None
+    """Input tokens, where they were counted already. Counting costs as much as all else that is done for a request, so
+    it is put off until a decision depends on it (`core.tokens`)."""
     authorization: str | None = None
     """The caller's own bearer, where the gateway has no provider key and forwards it. Never logged."""
 
     @property
     def size(self) -> int:
-        """Bytes of the body."""
+        """Bytes of the body. No tokenizer makes more tokens than bytes, so this is a bound on the tokens as well."""
         return len(self.body)
 
+    @property
+    def likely_tokens(self) -> int:
+        """Input tokens, roughly where they are not counted: four bytes each, as in English. For comparing, not for limits."""
+        return self.tokens if self.tokens is not None else self.size // 4
 
-class Usage(Struct, frozen=True, kw_only=True):
+
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens as the provider billed them. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`."""
 
     input: int = 0
@@ -111,7 +119,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     """The service tier that the provider says it used (`flex`, `priority`, …), where it says so."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """A result as the endpoint's object, in the shape of the front that asked."""
 
     body: bytes
@@ -121,7 +129,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     finished_at: float = 0.0
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class Fault(Struct, frozen=True, kw_only=True, gc=False):
     """The typed failure of one request; `core.errors` holds the tree that makes them."""
 
     whose: Literal["yours", "theirs", "ours"]
@@ -142,7 +150,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     """False: the failure says something about the provider's health, not about this request."""
 
 
-class Charge(Struct, frozen=True, kw_only=True):
+class Charge(Struct, frozen=True, kw_only=True, gc=False):
     """One line of what a call cost one request, beside what it would have cost sent alone and directly."""
 
     call_id: str

@@ -75,7 +75,7 @@ class Engine:
         self.stopping = False
         self._planner = planner
         self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
-        self._listeners = tuple(listeners)
+        self._heard = _heard(listeners)
         self._drain_timeout = drain_timeout
         self._callers: dict[str, _Caller] = {}
         self._underway: dict[str, _Underway] = {}
@@ -172,8 +172,8 @@ class Engine:
         self.tell(facts.TimePassed())
 
     def _publish(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener(event)
+        for hear in self._heard.get(type(event), ()):
+            hear(event)
 
     # Commands
 
@@ -247,6 +247,15 @@ class Engine:
                 reason=fault.message if fault else "answered",
             )
         )
+
+
+def _heard(listeners: Sequence[Listener]) -> dict[type, list[Callable[..., None]]]:
+    """Who wants to be told of which event."""
+    heard: dict[type, list[Callable[..., None]]] = {}
+    for listener in listeners:
+        for event, hear in listener.hears.items():
+            heard.setdefault(event, []).append(hear)
+    return heard
 
 
 def _usage(fact: facts.Finished | facts.Failed) -> Usage | None:

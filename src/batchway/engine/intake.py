@@ -9,14 +9,13 @@ from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
 from batchway.core.fingerprint import UNANSWERING, fingerprint
 from batchway.core.router import resolve_model
-from batchway.core.tokens import TokenCounts
 from batchway.core.types import Hints, Prompt, Request
 from batchway.wire import body, hints
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
 
 
-class Identity(Struct, frozen=True, kw_only=True):
+class Identity(Struct, frozen=True, kw_only=True, gc=False):
     """Who asks, as the access check found it."""
 
     tenant: str
@@ -27,7 +26,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     """The caller's own bearer, to be forwarded where the gateway has no key of the provider; None: never forward."""
 
 
-class Defaults(Struct, frozen=True, kw_only=True):
+class Defaults(Struct, frozen=True, kw_only=True, gc=False):
     """What is filled in where a request says nothing. None: nothing is put into a request that did not ask for it."""
 
     provider: str
@@ -38,7 +37,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     top_p: float | None = None
 
 
-class Taken(Struct, frozen=True, kw_only=True):
+class Taken(Struct, frozen=True, kw_only=True, gc=False):
     """A request, and what its caller wants to see of the answer."""
 
     request: Request
@@ -58,7 +57,6 @@ class Intake:
         keyed: frozenset[str],
         keyless: frozenset[str],
         catalog: Catalog,
-        counts: TokenCounts,
         ids: Callable[[], str],
         max_depth: int,
     ) -> None:
@@ -67,7 +65,6 @@ class Intake:
         self._keyed = keyed
         self._keyless = keyless
         self._catalog = catalog
-        self._counts = counts
         self._ids = ids
         self._max_depth = max_depth
 
@@ -137,7 +134,6 @@ class Intake:
             body=content,
             prompt=prompt,
             fingerprint=fingerprint(tenant, provider, front.endpoint, body.canonical(content, UNANSWERING)),
-            tokens=self._counts.bound(prompt),
             asked_at=now,
             deadline=hints.resolve_deadline(said.deadline, now),
             priority=said.priority or "normal",

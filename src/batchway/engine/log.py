@@ -1,8 +1,10 @@
-"""The log: a line for every request and call when asked for detail, and always for what went wrong upstream."""
+"""The log: a line for every request and call when asked for detail, and always for what went wrong."""
+
+from collections.abc import Callable, Mapping
 
 import structlog
 
-from batchway.core.events import Answered, CallEnded, Cancelled, Event, Joined, Refused
+from batchway.core.events import Answered, CallEnded, CallSent, Cancelled, Joined, Refused
 
 
 class Log:
@@ -12,31 +14,40 @@ class Log:
         self._log = structlog.get_logger()
         self._detailed = detailed
 
-    def __call__(self, event: Event) -> None:
-        """Listen."""
-        match event:
-            case CallEnded(fault=fault) if fault is not None:
-                self._log.warning(
-                    "call failed",
-                    call_id=event.call_id,
-                    provider=event.provider,
-                    model=event.model,
-                    status=fault.status,
-                    code=fault.code,
-                    billed=fault.billed,
-                    message=fault.message,
-                )
-            case Refused(fault=fault) if fault.whose == "ours":
-                self._log.warning("refused", request_id=event.request.id, code=fault.code, reason=event.reason)
-            case Answered() | Refused() | Joined() | Cancelled() if self._detailed:
-                self._log.debug(type(event).__name__.lower(), reason=event.reason, **_ids(event))
-            case _:
-                pass
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        always: dict[type, Callable[..., None]] = {CallEnded: self._ended, Refused: self._refused}
+        if not self._detailed:
+            return always
+        return {**always, CallSent: self._sent, Answered: self._answered, Joined: self._joined, Cancelled: self._cancelled}
 
+    def _ended(self, event: CallEnded) -> None:
+        fault = event.fault
+        if fault is not None:
+            self._log.warning(
+                "call failed",
+                call_id=event.call_id,
+                provider=event.provider,
+                model=event.model,
+                status=fault.status,
+                code=fault.code,
+                billed=fault.billed,
+                message=fault.message,
+            )
 
-def _ids(event: Answered | Refused | Joined | Cancelled) -> dict[str, object]:
-    if isinstance(event, Answered | Refused):
-        return {"request_id": event.request.id, "seconds": round(event.seconds, 4)}
-    if isinstance(event, Joined):
-        return {"request_id": event.request_id, "call_id": event.call_id}
-    return {"call_id": event.call_id}
+    def _refused(self, event: Refused) -> None:
+        tell = self._log.warning if event.fault.whose == "ours" else self._log.debug
+        tell("refused", request_id=event.request.id, code=event.fault.code, reason=event.reason)
+
+    def _sent(self, event: CallSent) -> None:
+        self._log.debug("call sent", call_id=event.call_id, requests=event.ids, lane=event.lane, reason=event.reason)
+
+    def _answered(self, event: Answered) -> None:
+        seconds = round(event.seconds, 4)
+        self._log.debug("answered", request_id=event.request.id, via=event.via, seconds=seconds, reason=event.reason)
+
+    def _joined(self, event: Joined) -> None:
+        self._log.debug("joined", request_id=event.request_id, call_id=event.call_id, reason=event.reason)
+
+    def _cancelled(self, event: Cancelled) -> None:
+        self._log.debug("call cancelled", call_id=event.call_id, reason=event.reason)

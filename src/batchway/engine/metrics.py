@@ -1,122 +1,157 @@
-"""Metrics: events counted for Prometheus, and the same numbers as a snapshot for `/stats`."""
+"""Metrics: events counted for Prometheus. Counting is plain arithmetic; the library's families are made when asked."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
-from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Event, Refused
+from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Joined, Refused
 from batchway.core.planner import Load
-
-Metric = TypeVar("Metric", Counter, Histogram)
+from batchway.core.types import PICODOLLARS
 
 SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
-MANY_MODELS = 200
-"""Distinct model labels kept; later ones are counted as `other`, since model names come from callers."""
+"""Upper bounds of the histograms' buckets: from a cache hit to a day of batch."""
+
+MANY = 200
+"""Distinct model names shown; later ones are counted as `other`, since model names come from callers."""
 
 
-class Metrics:
-    """A listener. Label values are bounded; the children of each metric are looked up once and kept."""
+class Count:
+    """A counter by labels."""
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name, self.text, self.labels = name, text, labels
+        self.by: dict[tuple[str, ...], int] = {}
+
+    def add(self, amount: int, *labels: str) -> None:
+        """Count."""
+        self.by[labels] = self.by.get(labels, 0) + amount
+
+    def family(self, unit: int = 1) -> Metric:
+        """As the library's family; `unit`: how many of what was counted make one of what is shown."""
+        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, value in self.by.items():
+            family.add_metric(labels, value / unit)
+        return family
+
+
+class Durations:
+    """A histogram of seconds by labels."""
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name, self.text, self.labels = name, text, labels
+        self.by: dict[tuple[str, ...], list[float]] = {}
+
+    def add(self, seconds: float, *labels: str) -> None:
+        """Observe. A cell holds the count of each bucket, and at its end the sum."""
+        cell = self.by.get(labels)
+        if cell is None:
+            cell = self.by[labels] = [0.0] * (len(SECONDS) + 2)
+        cell[bisect_left(SECONDS, seconds)] += 1
+        cell[-1] += seconds
+
+    def family(self) -> Metric:
+        """As the library's family."""
+        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+        bounds = [*map(str, SECONDS), "+Inf"]
+        for labels, cell in self.by.items():
+            family.add_metric(labels, list(zip(bounds, accumulate(cell[:-1]), strict=True)), cell[-1])
+        return family
+
+
+class Metrics(Collector):
+    """A listener."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._answers = Counter(
-            "batchway_answers", "Requests answered, by how", ["provider", "via"], registry=self.registry
-        )
-        self._faults = Counter(
-            "batchway_faults", "Requests refused, by whose fault and status", ["whose", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "batchway_request_seconds", "From acceptance to answer", ["via"], buckets=SECONDS, registry=self.registry
-        )
-        self._calls = Counter(
-            "batchway_calls", "Upstream calls, by outcome", ["provider", "lane", "outcome"], registry=self.registry
-        )
-        self._call_seconds = Histogram(
-            "batchway_call_seconds", "Length of upstream calls", ["provider", "lane"], buckets=SECONDS,
-            registry=self.registry,
-        )  # fmt: skip
-        self._tokens = Counter(
-            "batchway_tokens", "Tokens billed", ["provider", "model", "kind"], registry=self.registry
-        )
-        self._paid = Counter("batchway_paid_usd", "Booked cost", ["provider", "model"], registry=self.registry)
-        self._saved = Counter(
-            "batchway_saved_usd", "Booked cost below the same requests sent alone and directly", ["via"],
-            registry=self.registry,
-        )  # fmt: skip
-        self._unpriced = Counter(
-            "batchway_unpriced_charges", "Charges whose price is unknown", ["provider", "model"], registry=self.registry
-        )
-        self._left = Counter("batchway_callers_left", "Callers gone before their answer", registry=self.registry)
-        self._cancelled = Counter("batchway_calls_cancelled", "Calls ended since nobody waited", registry=self.registry)
-        self._children: dict[tuple[object, ...], object] = {}
+        self._registry = CollectorRegistry()
+        self._answers = Count("batchway_answers", "Requests answered, by how", "provider", "via")
+        self._faults = Count("batchway_faults", "Requests refused, by whose fault and status", "whose", "status")
+        self._seconds = Durations("batchway_request_seconds", "From acceptance to answer", "via")
+        self._calls = Count("batchway_calls", "Upstream calls, by outcome", "provider", "lane", "outcome")
+        self._call_seconds = Durations("batchway_call_seconds", "Length of upstream calls", "provider", "lane")
+        self._tokens = Count("batchway_tokens", "Tokens billed", "provider", "model", "kind")
+        self._paid = Count("batchway_paid_usd", "Booked cost", "provider", "model")
+        self._saved = Count("batchway_saved_usd", "Booked cost below the same sent alone and directly", "via")
+        self._unpriced = Count("batchway_unpriced_charges", "Charges without a known price", "provider", "model")
+        self._joined = Count("batchway_joined", "Requests that joined a call under way")
+        self._left = Count("batchway_callers_left", "Callers gone before their answer")
+        self._cancelled = Count("batchway_calls_cancelled", "Calls ended since nobody waited")
+        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
         self._models: set[str] = set()
-        self._on: dict[type, Callable[..., None]] = {
-            Answered: self._answered,
-            Refused: self._refused,
-            CallEnded: self._call_ended,
-            Charged: self._charged,
-            CallerLeft: lambda _: self._left.inc(),
-            Cancelled: lambda _: self._cancelled.inc(),
-        }
+        self._registry.register(self)
 
-    def __call__(self, event: Event) -> None:
-        """Listen."""
-        on = self._on.get(type(event))
-        if on is not None:
-            on(event)
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        return {
+            Answered: self._on_answered,
+            Refused: self._on_refused,
+            CallEnded: self._on_call_ended,
+            Charged: self._on_charged,
+            Joined: lambda _: self._joined.add(1),
+            CallerLeft: lambda _: self._left.add(1),
+            Cancelled: lambda _: self._cancelled.add(1),
+        }
 
     def watch(self, load: Callable[[], Load], cache: Callable[[], tuple[int, int]]) -> None:
         """Also show what is under way, and the cache's entries and bytes, as they are when asked."""
-        for name, text, read in (
+        self._gauges = [
             ("batchway_requests_waiting", "Requests whose callers wait", lambda: load().waiting),
             ("batchway_requests_queued", "Requests in windows or held for a slot", lambda: load().queued),
             ("batchway_calls_under_way", "Upstream calls under way", lambda: load().flights),
             ("batchway_cache_entries", "Answers in the cache", lambda: cache()[0]),
             ("batchway_cache_bytes", "Bytes the cache counts for", lambda: cache()[1]),
-        ):
-            Gauge(name, text, registry=self.registry).set_function(read)
+        ]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, as it is now."""
+        for count in (self._answers, self._faults, self._calls, self._tokens, self._unpriced):
+            yield count.family()
+        for count in (self._joined, self._left, self._cancelled):
+            yield count.family()
+        for money in (self._paid, self._saved):
+            yield money.family(PICODOLLARS)
+        for durations in (self._seconds, self._call_seconds):
+            yield durations.family()
+        for name, text, read in self._gauges:
+            yield GaugeMetricFamily(name, text, value=read())
 
     def exposition(self) -> bytes:
         """The text format of Prometheus."""
-        return generate_latest(self.registry)
-
-    def _child(self, metric: Metric, *labels: str) -> Metric:
-        key = (metric, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child  # type: ignore[return-value]
+        return generate_latest(self._registry)
 
     def _model(self, name: str) -> str:
         if name in self._models:
             return name
-        if len(self._models) >= MANY_MODELS:
+        if len(self._models) >= MANY:
             return "other"
         self._models.add(name)
         return name
 
-    def _answered(self, event: Answered) -> None:
-        self._child(self._answers, event.request.provider, event.via).inc()
-        self._child(self._seconds, event.via).observe(event.seconds)
+    def _on_answered(self, event: Answered) -> None:
+        self._answers.add(1, event.request.provider, event.via)
+        self._seconds.add(event.seconds, event.via)
 
-    def _refused(self, event: Refused) -> None:
-        self._child(self._faults, event.fault.whose, str(event.fault.status)).inc()
+    def _on_refused(self, event: Refused) -> None:
+        self._faults.add(1, event.fault.whose, str(event.fault.status))
 
-    def _call_ended(self, event: CallEnded) -> None:
+    def _on_call_ended(self, event: CallEnded) -> None:
         outcome = "answered" if event.fault is None else "refused" if event.fault.healthy else "failed"
-        self._child(self._calls, event.provider, event.lane, outcome).inc()
-        self._child(self._call_seconds, event.provider, event.lane).observe(event.seconds)
+        self._calls.add(1, event.provider, event.lane, outcome)
+        self._call_seconds.add(event.seconds, event.provider, event.lane)
 
-    def _charged(self, event: Charged) -> None:
+    def _on_charged(self, event: Charged) -> None:
         charge = event.charge
         model = self._model(charge.model)
         if charge.via != "cache" and charge.via != "coalesced":
-            self._child(self._tokens, charge.provider, model, "input").inc(charge.usage.input)
-            self._child(self._tokens, charge.provider, model, "output").inc(charge.usage.output)
+            self._tokens.add(charge.usage.input, charge.provider, model, "input")
+            self._tokens.add(charge.usage.output, charge.provider, model, "output")
         if charge.cost is None or charge.counterfactual is None:
-            self._child(self._unpriced, charge.provider, model).inc()
+            self._unpriced.add(1, charge.provider, model)
             return
-        self._child(self._paid, charge.provider, model).inc(charge.cost / 1e12)
+        self._paid.add(charge.cost, charge.provider, model)
         # A call that cost more than its counterfactual (a premium tier) is no saving, and a counter cannot fall.
-        self._child(self._saved, charge.via).inc(max(0, charge.counterfactual - charge.cost) / 1e12)
+        self._saved.add(max(0, charge.counterfactual - charge.cost), charge.via)

@@ -1,6 +1,8 @@
 """Stats: exact totals since the start, for `/stats` and the demo: requests by way, money paid and saved."""
 
-from batchway.core.events import Accepted, Answered, CallSent, Charged, Event, Refused
+from collections.abc import Callable, Mapping
+
+from batchway.core.events import Accepted, Answered, CallSent, Charged, Refused
 from batchway.core.types import Via
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
@@ -18,22 +20,32 @@ class Stats:
         self.saved = 0
         self.unpriced = 0
 
-    def __call__(self, event: Event) -> None:
-        """Listen."""
-        match event:
-            case Accepted():
-                self.accepted += 1
-            case CallSent():
-                self.calls += 1
-            case Answered():
-                self.answered[event.via] += 1
-            case Refused():
-                self.refused += 1
-            case Charged(charge=charge):
-                if charge.cost is None or charge.counterfactual is None:
-                    self.unpriced += 1
-                else:
-                    self.paid += charge.cost
-                    self.saved += charge.counterfactual - charge.cost
-            case _:
-                pass
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        return {
+            Accepted: self._accepted,
+            CallSent: self._sent,
+            Answered: self._answered,
+            Refused: self._refused,
+            Charged: self._charged,
+        }
+
+    def _accepted(self, _: Accepted) -> None:
+        self.accepted += 1
+
+    def _sent(self, _: CallSent) -> None:
+        self.calls += 1
+
+    def _answered(self, event: Answered) -> None:
+        self.answered[event.via] += 1
+
+    def _refused(self, _: Refused) -> None:
+        self.refused += 1
+
+    def _charged(self, event: Charged) -> None:
+        charge = event.charge
+        if charge.cost is None or charge.counterfactual is None:
+            self.unpriced += 1
+        else:
+            self.paid += charge.cost
+            self.saved += charge.counterfactual - charge.cost

@@ -83,7 +83,8 @@ class _Stream:
 
     def __init__(self, response: Response, max_body: int) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        # The client's own map: names match in any case, and only what is looked up crosses from Rust.
+        self.headers: Mapping[str, str] = response.headers
         self._reader = response.body_reader
         self._max_body = max_body
 

@@ -131,13 +131,14 @@ class OpenAIDialect:
     def report(self, headers: Mapping[str, str], now: float) -> Report | None:
         """The `x-ratelimit-*` headers and Retry-After (providers.md §13.3); None where there are none."""
         after = retry_after(headers)
-        if "x-ratelimit-remaining-requests" not in headers and "x-ratelimit-remaining-tokens" not in headers:
+        requests, tokens = (headers.get(f"x-ratelimit-remaining-{what}") for what in ("requests", "tokens"))
+        if requests is None and tokens is None:
             return Report(retry_after=after) if after is not None else None
         return Report(
             limit_requests=_whole(headers.get("x-ratelimit-limit-requests")),
             limit_tokens=_whole(headers.get("x-ratelimit-limit-tokens")),
-            remaining_requests=_whole(headers.get("x-ratelimit-remaining-requests")),
-            remaining_tokens=_whole(headers.get("x-ratelimit-remaining-tokens")),
+            remaining_requests=_whole(requests),
+            remaining_tokens=_whole(tokens),
             reset_requests=_later(headers.get("x-ratelimit-reset-requests"), now),
             reset_tokens=_later(headers.get("x-ratelimit-reset-tokens"), now),
             retry_after=after,
@@ -182,10 +183,12 @@ def scrub(text: bytes) -> bytes:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after`. A date is left out: it would need the provider's clock."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * unit)
-        except (KeyError, ValueError):
-            continue
+        given = headers.get(name)
+        if given is not None:
+            try:
+                return max(0.0, float(given) * unit)
+            except ValueError:
+                continue
     return None
 
 

@@ -22,7 +22,7 @@ HELP = {
     "what": "batchway sandbox: simulated LLM providers. Answers are made up; nothing is charged to anyone.",
     "providers": {
         "/v1": "openai",
-        "/{provider}/v1": "any that speaks OpenAI's dialect: grok, groq, deepinfra, openrouter, generic, a name of yours",
+        "/{provider}/v1": "what speaks OpenAI's dialect: grok, groq, deepinfra, openrouter, generic, your own",
     },
     "endpoints": [
         "POST /v1/chat/completions",

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec import structs
 
 from batchway.sandbox import admin
-from batchway.sandbox.contract import Dialect, Outcome, Plan, Refused, Route, Visit
+from batchway.sandbox.contract import Dialect, Outcome, Peek, Plan, Refused, Route, Visit
 from batchway.sandbox.delivery import ClientLeft, Connection, Message, Receive, Send, deliver, deliver_whole
 from batchway.sandbox.dialects import speak
 from batchway.sandbox.faults import AnyRule
@@ -21,7 +21,7 @@ BARE = "openai"
 
 
 def app(sandbox: Sandbox) -> Application:
-    """The ASGI application of a sandbox; `serving.serve` gives it a port."""
+    """The ASGI application of a sandbox. It needs the server of `serving`, which lets it close connections."""
     return _App(sandbox)
 
 
@@ -58,9 +58,9 @@ class _App:
             key=dialect.key(headers),
         )
         route = dialect.find(visit.method, path) or _nowhere(visit)
-        rules = self._sandbox.faults.strike(route.endpoint, visit)
+        rules = self._sandbox.faults.strike(route.endpoint, visit, dialect)
         plan = self._plan(dialect, _too_large if body is None else route.answer, visit, rules)
-        book = partial(_book, self._sandbox, visit, route.endpoint, rules)
+        book = partial(_book, self._sandbox, dialect, visit, route.endpoint, rules)
         if plain(plan):
             await deliver_whole(plan, connection, book)
         else:
@@ -118,6 +118,7 @@ def _too_large(_: Visit) -> Plan:
 
 def _book(
     sandbox: Sandbox,
+    dialect: Dialect,
     visit: Visit,
     endpoint: str,
     rules: tuple[AnyRule, ...],
@@ -127,22 +128,23 @@ def _book(
 ) -> None:
     refused = outcome == "refused"
     bill = plan.bill
+    peek = dialect.peek(visit) if refused else Peek(model=bill.model, stream=plan.streaming, lane=bill.lane)
     sandbox.ledger.append(
         Line(
             n=sandbox.ledger.next,
             at=visit.at,
             provider=visit.provider,
             endpoint=endpoint,
-            model=bill.model,
+            model=peek.model,
             key=visit.key[-4:],
-            lane=bill.lane,
+            lane=peek.lane,
             tier=bill.tier,
             status=plan.status if plan.parts else None,
             outcome=outcome,
             input=0 if refused else bill.input,
             output=0 if refused else output,
             cached=0 if refused else bill.cached,
-            stream=plan.streaming,
+            stream=peek.stream,
             request_id=visit.request_id,
             request_hash=hashlib.blake2b(visit.body, digest_size=8).hexdigest(),
             idempotency_key=visit.header(b"idempotency-key"),

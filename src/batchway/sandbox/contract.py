@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 Headers = tuple[tuple[bytes, bytes], ...]
+Lane = Literal["direct", "flex", "batch"]
 Outcome = Literal["completed", "refused", "cut", "aborted"]
 """completed: answered whole. refused: an error, nothing done, nothing billed. cut: work done and billed, but what was
 sent is not a whole answer. aborted: the client left first; what was produced until then is billed."""
@@ -40,11 +41,19 @@ class Visit(Struct, frozen=True, kw_only=True, gc=False):
         return f"req_{self.number:032x}"
 
 
+class Peek(Struct, frozen=True, kw_only=True):
+    """What a request says about itself, read without judging it: for fault rules and for the lines of refused calls."""
+
+    model: str = ""
+    stream: bool = False
+    lane: Lane = "direct"
+
+
 class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """What a call costs in tokens when its answer goes out whole."""
 
     model: str = ""
-    lane: Literal["direct", "flex", "batch"] = "direct"
+    lane: Lane = "direct"
     tier: str | None = None
     input: int = 0
     output: int = 0
@@ -91,7 +100,7 @@ class Refused(Exception):
         status: int,
         message: str,
         *,
-        type: str = "invalid_request_error",
+        kind: str = "invalid_request_error",
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
@@ -99,7 +108,7 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-        self.type = type
+        self.kind = kind
         self.param = param
         self.code = code
         self.retry_after = retry_after
@@ -121,6 +130,10 @@ class Dialect(Protocol):
 
     def key(self, headers: Headers) -> str:
         """The API key among the headers; empty if there is none."""
+        ...
+
+    def peek(self, visit: Visit) -> Peek:
+        """Model, stream flag and lane, as far as they can be read."""
         ...
 
     def admit(self, visit: Visit) -> Headers:

@@ -9,9 +9,9 @@ import math
 from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct, structs
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
-from batchway.sandbox.contract import Dialect, Part, Plan, Refused, Visit
+from batchway.sandbox.contract import Dialect, Part, Peek, Plan, Refused, Visit
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -60,7 +60,7 @@ class Status(Rule, frozen=True, kw_only=True, tag="status"):
     """An HTTP error. `accepted`: the work was done and is billed all the same (the answer was lost on the way)."""
 
     status: Annotated[int, Meta(ge=400, le=599)]
-    body: Raw | None = None
+    body: Raw | UnsetType = UNSET
     """Sent as it is; by default the dialect's error shape with `code`, `type` and `message`."""
     code: str | None = None
     type: str | None = None
@@ -77,7 +77,7 @@ class Status(Rule, frozen=True, kw_only=True, tag="status"):
         error = dialect.refusal(_refused(self.status, self.message, self.type, self.code, self.retry_after))
         return structs.replace(
             error,
-            parts=error.parts if self.body is None else (Part(bytes(self.body)),),
+            parts=error.parts if self.body is UNSET else (Part(bytes(self.body)),),
             bill=plan.bill,
             outcome="cut",
             delay=plan.delay,
@@ -114,7 +114,7 @@ class CutStream(Rule, frozen=True, kw_only=True, tag="cut_stream"):
 
 
 class CutBody(Rule, frozen=True, kw_only=True, tag="cut_body"):
-    """The connection breaks amid a body whose length was declared: after `after` bytes, by default half."""
+    """The connection breaks amid a body of declared length: after `after` bytes, by default half."""
 
     for_streams = False
     after: NotNegative | None = None
@@ -126,7 +126,7 @@ class CutBody(Rule, frozen=True, kw_only=True, tag="cut_body"):
 
 
 class NoDone(Rule, frozen=True, kw_only=True, tag="no_done"):
-    """The stream ends properly, but without its last word (`[DONE]`); `finish` false: without a finish reason either."""
+    """The stream ends properly, but without its last word (`[DONE]`); `finish` false: nor a finish reason."""
 
     for_streams = True
     finish: bool = True
@@ -137,7 +137,7 @@ class NoDone(Rule, frozen=True, kw_only=True, tag="no_done"):
 
 
 class MalformedBody(Rule, frozen=True, kw_only=True, tag="malformed_body"):
-    """Status 200, but not JSON: `text`, or else the first half of the right answer (of a stream: of its second frame)."""
+    """Status 200, but not JSON: `text`, or else half of the right answer (of a stream: of its second frame)."""
 
     text: str | None = None
 
@@ -276,38 +276,22 @@ class Faults:
         """Remove all rules."""
         self.armed = []
 
-    def strike(self, endpoint: str, visit: Visit) -> tuple[AnyRule, ...]:
+    def strike(self, endpoint: str, visit: Visit, dialect: Dialect) -> tuple[AnyRule, ...]:
         """The rules that apply to this call, each counted."""
         if not self.armed:
             return ()
-        peek = _look(visit.body)
+        peek = dialect.peek(visit)
         return tuple(armed.rule for armed in self.armed if _matches(armed.rule, endpoint, visit, peek) and armed.fire())
 
 
-class _Peek(Struct):
-    model: str | None = None
-    stream: bool | None = None
-
-
-_peek = msgspec.json.Decoder(_Peek)
-
-
-def _look(body: bytes) -> _Peek:
-    """Model and stream flag; of a body that is no such JSON, neither (the dialect will say so)."""
-    try:
-        return _peek.decode(body)
-    except msgspec.DecodeError:
-        return _Peek()
-
-
-def _matches(rule: AnyRule, endpoint: str, visit: Visit, peek: _Peek) -> bool:
+def _matches(rule: AnyRule, endpoint: str, visit: Visit, peek: Peek) -> bool:
     match = rule.match
     return (
         match.provider in (None, visit.provider)
         and match.endpoint in (None, endpoint)
         and match.model in (None, peek.model)
         and (match.text is None or match.text.encode() in visit.body)
-        and rule.for_streams in (None, bool(peek.stream))
+        and rule.for_streams in (None, peek.stream)
     )
 
 
@@ -320,11 +304,11 @@ _DEFAULTS = {
 
 
 def _refused(
-    status: int, message: str | None, type: str | None, code: str | None, retry_after: float | None
+    status: int, message: str | None, kind: str | None, code: str | None, retry_after: float | None
 ) -> Refused:
     whose = "server_error" if status >= 500 else "invalid_request_error"
     usual = _DEFAULTS.get(status, (whose, None, f"The sandbox was told to fail with {status}."))
-    return Refused(status, message or usual[2], type=type or usual[0], code=code or usual[1], retry_after=retry_after)
+    return Refused(status, message or usual[2], kind=kind or usual[0], code=code or usual[1], retry_after=retry_after)
 
 
 def _body(plan: Plan) -> bytes:

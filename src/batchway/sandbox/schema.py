@@ -3,15 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
+from batchway.sandbox.contract import Refused
+
 DEPTH = 16
 """Nesting after which optional things are left out, so that a recursive schema ends."""
 
 
 def fill(schema: dict[str, Any], text: str) -> object:
-    """A value that the schema allows; strings are made of `text`. An empty schema gives an object."""
+    """A value that the schema allows; strings are made of `text`. An empty schema gives an object.
+
+    Raises Refused for what is no schema, or one that no finite value fits.
+    """
     if not schema:
         return {"answer": text}
-    return _value(schema, _Filling(schema, text), 0)
+    try:
+        return _value(schema, _Filling(schema, text), 0)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise Refused(
+            400, f"Invalid schema: no value could be made ({error!r}).", code="invalid_json_schema"
+        ) from error
 
 
 class _Filling:

@@ -99,6 +99,7 @@ def _config(application: Application) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         interface="asgi3",
+        proxy_headers=False,
         access_log=False,
         log_config=None,
         server_header=False,

@@ -43,9 +43,14 @@ class Access:
                 code="origin_not_allowed",
             )
 
-    def allows_origin(self, origin: str | None) -> bool:
+    @property
+    def cors(self) -> bool:
+        """Whether pages of any other origin may call."""
+        return bool(self._origins)
+
+    def allows_origin(self, origin: str) -> bool:
         """Whether answers to a page of this origin may be read by it (CORS)."""
-        return origin is not None and origin.lower() in self._origins
+        return origin.lower() in self._origins
 
     def identify(self, headers: Mapping[str, str]) -> Identity:
         """Who asks. Raises Unauthorized when gateway keys are configured and none of them came."""

@@ -7,7 +7,8 @@ from batchway.core.errors import Refusal, TooMany
 from batchway.server import api
 from batchway.server.access import Access
 from batchway.server.exchange import Message, Receive, Scope, Send, read_headers, send_fault
-from batchway.server.openai import Bounds, Endpoint
+from batchway.server.openai import Endpoint
+from batchway.server.visits import Visits
 from batchway.wire.endpoints import FRONTS
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -17,10 +18,13 @@ def build(gateway: Gateway) -> App:
     """The application of this gateway, which must be entered already."""
     settings = gateway.settings
     access = Access(settings.keys, (*settings.allowed_hosts, settings.host.lower()), settings.cors_origins)
-    bounds = Bounds(max_body=settings.max_body_bytes, body_timeout=settings.body_timeout)
+    visits = Visits(settings.body_timeout)
     rest = api.build(gateway, access)
     routes: dict[str, App] = {
-        "/v1" + front.path: Endpoint(front, gateway.engine, gateway.intake, access, bounds) for front in FRONTS.values()
+        "/v1" + front.path: Endpoint(
+            front, gateway.engine, gateway.intake, access, visits, max_body=settings.max_body_bytes
+        )
+        for front in FRONTS.values()
     }
     return _Application(routes, rest, access, settings.max_connections)
 
@@ -39,29 +43,26 @@ class _Application:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        headers = read_headers(scope)
-        if "origin" in headers and self._access.allows_origin(headers["origin"]):
-            send = _readable_by(headers["origin"], send)
-            if scope["method"] == "OPTIONS":
-                await _preflight(send)
-                return
+        if self._access.cors:
+            origin = read_headers(scope).get("origin")
+            if origin is not None and self._access.allows_origin(origin):
+                send = _readable_by(origin, send)
+                if scope["method"] == "OPTIONS":
+                    await _preflight(send)
+                    return
         if self._inside >= self._max_inside:
             full = TooMany(f"{self._inside} requests are inside already (max_connections).", retry_after=1.0)
             await send_fault(send, full.fault, None)
             return
         self._inside += 1
         try:
-            route = self._routes.get(scope["path"])
-            if route is not None:
-                await route(scope, receive, send)
-            else:
-                await self._others(scope, headers, receive, send)
+            await self._routes.get(scope["path"], self._others)(scope, receive, send)
         finally:
             self._inside -= 1
 
-    async def _others(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._access.check_site(scope["method"], headers)
+            self._access.check_site(scope["method"], read_headers(scope))
         except Refusal as refusal:
             await send_fault(send, refusal.fault, None)
             return

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from batchway.core.errors import TooLarge, TooSlow
+from batchway.core.errors import TooLarge
 from batchway.core.types import Fault
 from batchway.wire.native import error_body
 
@@ -34,22 +34,12 @@ def read_headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: int, timeout: float) -> bytes:
-    """The whole body. Raises TooLarge, TooSlow or Gone; what comes is counted, whatever the headers say."""
+async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int) -> bytes:
+    """The whole body. Raises TooLarge or Gone; what comes is counted, whatever the headers say."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    try:
-        async with asyncio.timeout(timeout):
-            first = await receive()
-            if not first.get("more_body") and first["type"] == "http.request":
-                whole: bytes = first.get("body", b"")
-                if len(whole) > max_bytes:
-                    raise _too_large(max_bytes)
-                return whole
-            return await _gather(first, receive, max_bytes)
-    except TimeoutError as error:
-        raise TooSlow(f"The body did not arrive within {timeout:g} seconds (body_timeout).") from error
+    return await _gather(await receive(), receive, max_bytes)
 
 
 async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:

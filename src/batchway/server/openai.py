@@ -6,7 +6,6 @@ from urllib.parse import parse_qs
 from batchway.core.commands import Refuse, Reply
 from batchway.core.cost import dollars
 from batchway.core.errors import BadRequest, MethodNotAllowed, Refusal, WaitOver
-from batchway.core.types import Fault
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
 from batchway.server.access import Access
@@ -18,13 +17,13 @@ from batchway.server.exchange import (
     Receive,
     Scope,
     Send,
-    fault_headers,
     read_body,
     read_headers,
     send_body,
     send_fault,
     write,
 )
+from batchway.server.visits import Visits
 from batchway.wire import sse
 from batchway.wire.endpoints import Front
 from batchway.wire.native import envelope, error_body
@@ -33,82 +32,45 @@ EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNBUFFERED = (b"x-accel-buffering", b"no")
 
 
-class Bounds:
-    """How much one caller may send, in bytes, and how long it may take to, in seconds."""
-
-    def __init__(self, *, max_body: int, body_timeout: float) -> None:
-        self.max_body = max_body
-        self.body_timeout = body_timeout
-
-
-class Presence:
-    """Watches whether the caller is still there, and cancels the task that serves it when it is not.
-
-    ASGI says that receive() gives `http.disconnect` once the connection is closed or the response is complete, so the
-    watch always ends by itself.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self.served = False
-        self._left = False
-        self._serving = asyncio.current_task()
-        self._watching = asyncio.ensure_future(self._watch(receive))
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            continue
-        if not self.served and self._serving is not None:
-            self._left = True
-            self._serving.cancel()
-
-    def forgive(self) -> None:
-        """Take the cancellation back if it was ours; pass any other on."""
-        if not self._left or self._serving is None:
-            raise asyncio.CancelledError
-        self._serving.uncancel()
-
-
 class Endpoint:
-    """One endpoint of the front, for all its requests."""
+    """One endpoint of the front, for all its requests. `max_body` in bytes."""
 
-    def __init__(self, front: Front, engine: Engine, intake: Intake, access: Access, bounds: Bounds) -> None:
+    def __init__(
+        self, front: Front, engine: Engine, intake: Intake, access: Access, visits: Visits, *, max_body: int
+    ) -> None:
         self._front = front
         self._engine = engine
         self._intake = intake
         self._access = access
-        self._bounds = bounds
+        self._visits = visits
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = read_headers(scope)
         taken = None
         try:
-            self._access.check_site(scope["method"], headers)
-            if scope["method"] != "POST":
-                raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
-            identity = self._access.identify(headers)
-            timeout = _timeout(scope["query_string"])
-            bounds = self._bounds
-            content = await read_body(receive, headers, max_bytes=bounds.max_body, timeout=bounds.body_timeout)
-            taken = self._intake.take(self._front, content, headers, identity, self._engine.clock.now())
-            await self._serve(taken, timeout, receive, send)
+            with self._visits.begin(receive) as visit:
+                taken, timeout = await self._take(scope, receive)
+                visit.has_asked()
+                outcome = self._engine.ask(taken.request)
+                ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
+                await self._render(taken, ended, send)
         except Refusal as refusal:
             await send_fault(send, refusal.fault, taken.request.id if taken else None)
         except Gone:
             if taken is not None:
                 self._engine.leave(taken.request.ask)
 
-    async def _serve(self, taken: Taken, timeout: float | None, receive: Receive, send: Send) -> None:
-        outcome = self._engine.ask(taken.request)
-        presence = Presence(receive)
-        try:
-            ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
-            await self._render(taken, ended, send)
-        except asyncio.CancelledError:
-            presence.forgive()
-            self._engine.leave(taken.request.ask)
-        finally:
-            presence.served = True
+    async def _take(self, scope: Scope, receive: Receive) -> tuple[Taken, float | None]:
+        """Whoever may not ask is told so before its body is read."""
+        headers = read_headers(scope)
+        self._access.check_site(scope["method"], headers)
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
+        identity = self._access.identify(headers)
+        timeout = _timeout(scope["query_string"])
+        content = await read_body(receive, headers, self._max_body)
+        return self._intake.take(self._front, content, headers, identity, self._engine.clock.now()), timeout
 
     async def _within(self, timeout: float, taken: Taken, outcome: "asyncio.Future[Outcome]") -> Outcome:
         """The outcome, or WaitOver after the caller's own `?timeout=`; the request then goes on without it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
@@ -81,6 +82,7 @@ def run(
     """Serve until SIGINT or SIGTERM. `sandbox` is entered first, and stands in for every provider."""
 
     async def main() -> None:
+        spare_the_collector()
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -94,6 +96,14 @@ def run(
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
+
+
+def spare_the_collector() -> None:
+    """Tell the garbage collector that what is loaded by now stays, and to look less often: requests leave no cycles,
+    so counting reference by reference frees them, and the collector's rounds are a tenth of the CPU for nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

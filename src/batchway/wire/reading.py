@@ -5,7 +5,7 @@ from msgspec import Struct
 from batchway.core.types import Hints, Prompt
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class Reading(Struct, frozen=True, kw_only=True, gc=False):
     """A body that has been read and found well formed."""
 
     prompt: Prompt

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import msgspec
+from msgspec import Struct
 
-from batchway.sandbox.contract import Headers, Part, Plan, Refused, Route, Visit
+from batchway.sandbox.contract import Headers, Lane, Part, Peek, Plan, Refused, Route, Visit
 from batchway.sandbox.openai.allowance import Allowance
 from batchway.sandbox.openai.chat import complete, frame
 from batchway.sandbox.openai.embeddings import embed
@@ -15,6 +16,15 @@ from batchway.sandbox.state import Sandbox
 
 BEARER = b"bearer "
 MODELS = "/v1/models/"
+
+
+class _Glance(Struct):
+    model: str | None = None
+    stream: bool | None = None
+    service_tier: str | None = None
+
+
+_glance = msgspec.json.Decoder(_Glance)
 
 
 class OpenAI:
@@ -44,6 +54,15 @@ class OpenAI:
                 return value[len(BEARER) :].strip().decode("latin-1")
         return ""
 
+    def peek(self, visit: Visit) -> Peek:
+        """What the body's top level says; of a body that is no such JSON, nothing."""
+        try:
+            glance = _glance.decode(visit.body)
+        except (msgspec.DecodeError, RecursionError):
+            return Peek()
+        lane: Lane = "flex" if glance.service_tier == "flex" else "direct"
+        return Peek(model=glance.model or "", stream=bool(glance.stream), lane=lane)
+
     def admit(self, visit: Visit) -> Headers:
         """Check the key, then the key's allowance."""
         if not visit.key:
@@ -69,4 +88,4 @@ class OpenAI:
 
 
 def _error(refused: Refused) -> dict[str, str | None]:
-    return {"message": refused.message, "type": refused.type, "param": refused.param, "code": refused.code}
+    return {"message": refused.message, "type": refused.kind, "param": refused.param, "code": refused.code}

@@ -33,7 +33,7 @@ class Allowance:
         for kind, limit, taken in (("requests", self._requests, used.requests), ("tokens", self._tokens, used.tokens)):
             if limit is not None and taken >= limit:
                 message = f"Rate limit reached on {kind} per min. Limit: {limit}. Please try again in {left:.0f}s."
-                raise Refused(429, message, type=kind, code="rate_limit_exceeded", retry_after=math.ceil(left))
+                raise Refused(429, message, kind=kind, code="rate_limit_exceeded", retry_after=math.ceil(left))
         used.requests += 1
         return self._headers(used, left)
 

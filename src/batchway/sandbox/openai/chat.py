@@ -16,6 +16,7 @@ from batchway.sandbox.openai.parameters import (
     Temperature,
     Tier,
     TopP,
+    as_schema,
     bill,
     chunks,
     pictures,
@@ -136,7 +137,7 @@ def _schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
     wrapped = response_format.get("json_schema")
     if kind != "json_schema" or not isinstance(wrapped, dict):
         raise Refused(400, f"Invalid value for 'response_format': '{kind}'.", param="response_format")
-    return dict(wrapped.get("schema") or {})
+    return as_schema(wrapped.get("schema"), "response_format")
 
 
 def _prompt_tokens(body: Body, sandbox: Sandbox) -> int:

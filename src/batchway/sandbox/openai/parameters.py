@@ -55,7 +55,8 @@ def pictures(content: Content) -> int:
 def wanted_tool(functions: Sequence[dict[str, Any]], choice: str | dict[str, Any] | None) -> Tool | None:
     """The function that `tool_choice` makes the model call: a named one, or with `required` the first."""
     if isinstance(choice, dict):
-        name = choice.get("function", choice).get("name")
+        inner = choice.get("function", choice)
+        name = inner.get("name") if isinstance(inner, dict) else None
         chosen = [function for function in functions if function.get("name") == name]
         if not chosen:
             raise Refused(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
@@ -65,7 +66,17 @@ def wanted_tool(functions: Sequence[dict[str, Any]], choice: str | dict[str, Any
         return None
     if not chosen:
         raise Refused(400, "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
-    return Tool(name=chosen[0]["name"], schema=chosen[0].get("parameters") or {"type": "object"})
+    function = chosen[0]
+    if not isinstance(function.get("name"), str):
+        raise Refused(400, "A tool has no function name.", param="tools", code="missing_required_parameter")
+    return Tool(name=function["name"], schema=as_schema(function.get("parameters"), "tools") or {"type": "object"})
+
+
+def as_schema(value: object, param: str) -> dict[str, Any]:
+    """A JSON Schema, or `{}` where there is none. Raises Refused for anything else."""
+    if value is not None and not isinstance(value, dict):
+        raise Refused(400, "A JSON Schema must be an object.", param=param, code="invalid_json_schema")
+    return value or {}
 
 
 def chunks(text: str) -> list[str]:

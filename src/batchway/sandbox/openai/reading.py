@@ -27,7 +27,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[T], known: frozenset[str], s
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise explain(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, UNREADABLE) from error
 
 

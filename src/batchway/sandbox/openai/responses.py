@@ -17,6 +17,7 @@ from batchway.sandbox.openai.parameters import (
     Temperature,
     Tier,
     TopP,
+    as_schema,
     bill,
     chunks,
     pictures,
@@ -129,7 +130,7 @@ def _schema(wanted: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     if kind not in ("json_object", "json_schema"):
         raise Refused(400, f"Invalid value for 'text.format.type': '{kind}'.", param="text.format.type")
-    return dict(wanted.get("schema") or {})
+    return as_schema(wanted.get("schema"), "text.format.schema")
 
 
 def _input_tokens(body: Body, sandbox: Sandbox) -> int:

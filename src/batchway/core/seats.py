@@ -1,0 +1,122 @@
+"""Seats: the questions on their way to an answer, everyone who waits for each, and how a newcomer finds its place."""
+
+from batchway.core.fingerprint import adoption_key, reusable, twin_key
+from batchway.core.types import Lane, Request
+
+
+class Seat:
+    """One question on its way to an answer, and everyone who waits for it."""
+
+    __slots__ = ("abandoned", "attempt", "flight", "open", "request", "shared", "tokens", "waiting", "why")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        """What is sent; its caller came first, and may be gone."""
+        self.waiting: dict[str, Request] = {request.ask: request}
+        self.shared = reusable(request) is None
+        """Whether twins may join, and the answer be kept for others."""
+        self.tokens = request.tokens
+        """Input tokens, once somebody had to count them."""
+        self.attempt = 0
+        """Calls made for it so far."""
+        self.flight: Flight | None = None
+        self.open = True
+        self.abandoned = False
+        """Nobody waits, but its call goes on so that a retry can adopt it."""
+        self.why = ""
+
+
+class Flight:
+    """A call under way, for one seat or several (packed, or a job)."""
+
+    __slots__ = ("call_id", "lane", "seats", "started")
+
+    def __init__(self, call_id: str, lane: Lane, seats: tuple[Seat, ...]) -> None:
+        self.call_id = call_id
+        self.lane = lane
+        self.seats = seats
+        self.started = False
+        """Its first bytes reached the callers."""
+
+
+class Seats:
+    """All open seats, and the ways to find one."""
+
+    def __init__(self) -> None:
+        self._by_ask: dict[str, Seat] = {}
+        self._by_lead: dict[str, Seat] = {}
+        self._twins: dict[tuple[str, bool], Seat] = {}
+        self._named: dict[tuple[str, str], Seat] = {}
+        self._abandoned: dict[tuple[str, str, str], Seat] = {}
+
+    def __len__(self) -> int:
+        """Callers who wait."""
+        return len(self._by_ask)
+
+    def add(self, seat: Seat) -> None:
+        """Open a seat."""
+        lead = seat.request
+        self._by_ask[lead.ask] = self._by_lead[lead.ask] = seat
+        if seat.shared:
+            self._twins.setdefault(twin_key(lead), seat)
+        if lead.named:
+            self._named[lead.tenant, lead.id] = seat
+
+    def join(self, seat: Seat, request: Request) -> None:
+        """One more waits for this seat; it is no longer abandoned, if it was."""
+        seat.waiting[request.ask] = request
+        self._by_ask[request.ask] = seat
+        if seat.abandoned:
+            seat.abandoned = False
+            self._abandoned.pop(adoption_key(seat.request), None)
+
+    def leave(self, ask: str) -> Seat | None:
+        """One waits no more. The seat that it had."""
+        seat = self._by_ask.pop(ask, None)
+        if seat is not None:
+            del seat.waiting[ask]
+        return seat
+
+    def abandon(self, seat: Seat) -> None:
+        """Nobody waits, but the seat stays open. A stream is not adopted: nobody could follow it from its beginning."""
+        seat.abandoned = True
+        if not seat.request.prompt.stream:
+            self._abandoned[adoption_key(seat.request)] = seat
+
+    def close(self, seat: Seat) -> list[Request]:
+        """Forget a seat. Its callers, in the order in which they came."""
+        lead = seat.request
+        seat.open = False
+        self._by_lead.pop(lead.ask, None)
+        if seat.shared and self._twins.get(twin_key(lead)) is seat:
+            del self._twins[twin_key(lead)]
+        if lead.named and self._named.get((lead.tenant, lead.id)) is seat:
+            del self._named[lead.tenant, lead.id]
+        if seat.abandoned and self._abandoned.get(adoption_key(lead)) is seat:
+            del self._abandoned[adoption_key(lead)]
+        callers = list(seat.waiting.values())
+        for caller in callers:
+            del self._by_ask[caller.ask]
+        return callers
+
+    def of(self, ask: str) -> Seat | None:
+        """The seat that this caller waits for."""
+        return self._by_ask.get(ask)
+
+    def led_by(self, ask: str) -> Seat | None:
+        """The open seat whose question this was, whether its caller still waits or not."""
+        return self._by_lead.get(ask)
+
+    def named(self, request: Request) -> Seat | None:
+        """The seat of the same tenant's same request_id."""
+        return self._named.get((request.tenant, request.id))
+
+    def twin(self, request: Request) -> Seat | None:
+        """A shared seat with the same question."""
+        return self._twins.get(twin_key(request))
+
+    def abandoned(self, request: Request) -> Seat | None:
+        """The seat that an earlier try of this caller left behind."""
+        if not self._abandoned or request.prompt.stream:
+            return None
+        return self._abandoned.get(adoption_key(request))
