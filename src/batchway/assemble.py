@@ -29,7 +29,6 @@ from batchway.engine.stats import Stats
 from batchway.ports import Alarm, Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import DIALECTS, ROWS, Account, row_of
-from batchway.sandbox.app import Application
 from batchway.settings import Loaded, ProviderNames, ProviderSettings, Settings, load
 
 PROFILES: Mapping[str, Hints] = {
@@ -38,6 +37,12 @@ PROFILES: Mapping[str, Hints] = {
     "batcher": Hints(priority="low"),
 }
 """What each profile says where a request and its key say nothing (design §2)."""
+
+
+PROVIDERS = tuple(
+    ProviderNames(name=row.name, key_variables=row.key_variables, url_variables=row.url_variables) for row in ROWS
+)
+"""The names and variables of the shipped providers, for the settings."""
 
 
 class LiveClock:
@@ -54,10 +59,7 @@ class LiveClock:
 
 def load_settings(flags: Mapping[str, object], *, environment: Mapping[str, str] | None = None) -> Loaded:
     """The settings in force, the providers' variables among them."""
-    names = [
-        ProviderNames(name=row.name, key_variables=row.key_variables, url_variables=row.url_variables) for row in ROWS
-    ]
-    return load(flags, providers=names, environment=environment)
+    return load(flags, providers=PROVIDERS, environment=environment)
 
 
 def accounts(settings: Settings, sandbox: str | None = None) -> dict[str, Account]:
@@ -126,14 +128,12 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-def _intake(
-    settings: Settings, found: Mapping[str, Account], catalog: Catalog, ids: Callable[[], str]
-) -> Intake:
+def _intake(settings: Settings, found: Mapping[str, Account], catalog: Catalog, ids: Callable[[], str]) -> Intake:
     names = {name: name for name in found}
     names |= {alias: row.name for row in ROWS if row.name in found for alias in row.aliases}
     if settings.default_provider not in names:
         raise SettingsError(
-            f"default_provider: '{settings.default_provider}' is not configured; configured: {', '.join(sorted(found))}."
+            f"default_provider: '{settings.default_provider}' is not configured; configured: {', '.join(sorted(found))}"
         )
     profile = PROFILES[settings.profile]
     defaults = Defaults(
@@ -207,7 +207,7 @@ async def gateway(
     clock = clock or LiveClock()
     started_at = clock.now()
     found = accounts(settings, sandbox)
-    ids = Ids(random.Random())
+    ids = Ids(random.Random())  # noqa: S311
     dialects = {name: _dialect(account, settings) for name, account in found.items()}
     catalog = Catalog(finder(datetime.fromtimestamp(started_at, UTC).date(), settings.models))
     vocabularies = Vocabularies()
@@ -219,10 +219,10 @@ async def gateway(
         offers={name: _offers(account, _given(settings, name).max_in_flight) for name, account in found.items()},
         counts=counts,
         ids=ids,
-        dice=dice or random.Random(),
+        dice=dice or random.Random(),  # noqa: S311
     )
     metrics, stats = Metrics(), Stats()
-    heard = [stats, metrics, Log(detailed=settings.log_level == "debug"), *listeners]
+    heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), *listeners]
     sender = HttpSender(
         connect_timeout=settings.connect_timeout,
         request_timeout=settings.request_timeout,
@@ -260,7 +260,11 @@ async def gateway(
 
 def _counter(vocabularies: Vocabularies, name: str) -> Callable[[str], int]:
     """A counter whose vocabulary is loaded when the first text is counted: not every gateway needs each."""
-    return lambda text: vocabularies.counter(name)(text)
+
+    def count(text: str) -> int:
+        return vocabularies.counter(name)(text)
+
+    return count
 
 
 class Ids:
@@ -280,8 +284,6 @@ def new_key_bytes() -> bytes:
     return secrets.token_bytes(32)
 
 
-def sandbox_application() -> Application:
-    """The simulated providers, which count tokens as the real models do."""
-    return simulated.app(
-        simulated.Sandbox(now=time.time, sleep=asyncio.sleep, count=Vocabularies().counter("o200k_base"))
-    )
+def make_sandbox() -> simulated.Sandbox:
+    """Simulated providers, which count tokens as the real models do. `sandbox.app` makes it an application."""
+    return simulated.Sandbox(now=time.time, sleep=asyncio.sleep, count=_counter(Vocabularies(), "o200k_base"))

@@ -8,7 +8,7 @@ import msgspec
 
 from batchway.core import facts
 from batchway.core.catalog import Catalog, Model, Rates, Step
-from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.commands import Book, Call, Cancel, FormJob, Join, Look, Refuse, Reply, Save
 from batchway.core.fingerprint import fingerprint, reusable
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
@@ -61,7 +61,14 @@ def fault(dice: Random) -> Fault:
         ]
     )
     return Fault(
-        whose="theirs", status=status, type="t", code=None, message="m", passing=passing, billed=billed, retry_after=after
+        whose="theirs",
+        status=status,
+        type="t",
+        code=None,
+        message="m",
+        passing=passing,
+        billed=billed,
+        retry_after=after,
     )
 
 
@@ -201,9 +208,7 @@ class World:
 
     def start_stream(self) -> None:
         streams = [
-            name
-            for name, call in self.flights.items()
-            if isinstance(call, Call) and call.requests[0].prompt.stream
+            name for name, call in self.flights.items() if isinstance(call, Call) and call.requests[0].prompt.stream
         ]
         if streams:
             self.tell(facts.Started(self.dice.choice(streams)))

@@ -9,7 +9,6 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.core.histories import play
 
 FULL = os.environ.get("BATCHWAY_PROOF") == "1"

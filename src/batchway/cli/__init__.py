@@ -55,7 +55,9 @@ def start(
         bool | None, typer.Option("--insecure", help="Listen beyond this machine without gateway keys.")
     ] = None,
     config: Config = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Start again when the source changes (development).")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when the source changes (development).")
+    ] = False,
 ) -> None:
     """Start the gateway."""
     from batchway.cli import starting

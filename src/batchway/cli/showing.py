@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import typer
 
-from batchway.assemble import load_settings, new_key_bytes
-from batchway.settings import KeyEntry, describe, format_key, hash_key, make_key, render_template
+from batchway.assemble import PROVIDERS, load_settings, new_key_bytes
+from batchway.core.errors import SettingsError
+from batchway.settings import describe, format_key, hash_key, make_key, read_keys, render_template
 
 
 def show_config(flags: Mapping[str, object], *, template: bool) -> None:
     """One line a setting: name, value, origin."""
     if template:
-        typer.echo(render_template(), nl=False)
+        typer.echo(render_template(PROVIDERS), nl=False)
         return
     rows = [tuple(str(cell) for cell in row) for row in describe(load_settings(flags))]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
@@ -22,7 +23,10 @@ def show_config(flags: Mapping[str, object], *, template: bool) -> None:
 def create_key(name: str, scope: str, tenant: str | None) -> None:
     """The key goes to standard output alone, so that it can be piped; the rest is said beside it."""
     key = make_key(new_key_bytes())
-    entry = KeyEntry(name=name, hash=hash_key(key), tenant=tenant or name, scope=scope)  # type: ignore[arg-type]
-    line = format_key(entry)
+    try:
+        (entry,) = read_keys([{"name": name, "hash": hash_key(key), "scope": scope, "tenant": tenant or name}])
+    except ValueError as error:
+        raise SettingsError(f"No key was made: {error}.") from error
     typer.echo(key)
-    typer.echo(f"The key is shown this once. For the settings (separate several by commas):\nBATCHWAY_KEYS={line}", err=True)
+    hint = "The key is shown this once. For the settings (separate several by commas):"
+    typer.echo(f"{hint}\nBATCHWAY_KEYS={format_key(entry)}", err=True)

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from batchway import sandbox as simulated
-from batchway.assemble import Gateway, load_settings, sandbox_application
+from batchway.assemble import Gateway, load_settings, make_sandbox
 from batchway.server import serving
 from batchway.settings import Settings
 
@@ -63,14 +63,13 @@ def _start_again_on_change(flags: Mapping[str, object], sandbox: bool, listener:
     import uvicorn
     from uvicorn.supervisors import ChangeReload
 
-    target = functools.partial(_run, dict(flags), sandbox)
     config = uvicorn.Config("batchway", reload=True, log_config=None)
-    ChangeReload(config, target=lambda sockets: target(sockets), sockets=[listener]).run()
+    ChangeReload(config, target=functools.partial(_run, dict(flags), sandbox), sockets=[listener]).run()
 
 
 def simulated_providers() -> AbstractAsyncContextManager[str]:
     """A sandbox on a free port of this machine."""
-    return simulated.serve(sandbox_application())
+    return simulated.serve(simulated.app(make_sandbox()))
 
 
 def _announce(address: str, served: Gateway, *, sandbox: bool) -> None:
@@ -92,6 +91,5 @@ def _announce(address: str, served: Gateway, *, sandbox: bool) -> None:
 def sandbox(host: str, port: int) -> None:
     """Run the simulated providers until SIGINT or SIGTERM."""
     listening = "sandbox listens on {0}: OpenAI at {0}/v1, others at {0}/NAME/v1, faults and ledger at {0}/sandbox"
-    simulated.run(
-        sandbox_application(), host, port, announce=lambda address: typer.echo(listening.format(address), err=True)
-    )
+    application = simulated.app(make_sandbox())
+    simulated.run(application, host, port, announce=lambda address: typer.echo(listening.format(address), err=True))

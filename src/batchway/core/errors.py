@@ -1,30 +1,30 @@
 """The error tree. Each class says whose mistake it is; `fault` is the value that travels and is rendered to the caller.
 
-    BatchwayError
-    ├── SettingsError             a setting is wrong: names it, its value and what is allowed (stops the start)
-    └── Refusal                   a request cannot be served; carries a Fault
-        ├── Yours                 the caller's to mend (4xx)
-        │   ├── BadRequest        400  a field is wrong: names it
-        │   ├── Unauthorized      401  no key, or not one of ours
-        │   ├── Forbidden         403  the key, the Host or the origin may not do this
-        │   ├── NotFound          404  no such route, model or id
-        │   ├── MethodNotAllowed  405
-        │   ├── TooSlow           408  the body did not arrive in time
-        │   ├── Conflict          409  the same request_id with another body
-        │   ├── TooLarge          413  the body is over the bound
-        │   └── TooMany           429  the queue is full: come back after Retry-After
-        ├── Theirs                the provider's (502, 503, 504, or its own status passed through)
-        │   ├── UpstreamRefused   the provider answered with an error status
-        │   ├── Unreachable       502  no connection was made: nothing was sent, nothing is billed
-        │   ├── UpstreamTimeout   504  sent, no answer in time: the provider may still bill it
-        │   ├── UpstreamCut       502  the answer broke off
-        │   └── UpstreamMalformed 502  the answer is not what the endpoint promises
-        └── Ours                  batchway's
-            ├── Unconfigured      503  the gateway has no key for the provider
-            ├── Stopping          503  shutting down: send it to another replica or try again
-            ├── WaitOver          504  the caller's own ?timeout= ran out; the request goes on
-            ├── DeadlinePassed    504  on_deadline=fail and the deadline came
-            └── Internal          500  a defect of batchway
+BatchwayError
+├── SettingsError             a setting is wrong: names it, its value and what is allowed (stops the start)
+└── Refusal                   a request cannot be served; carries a Fault
+    ├── Yours                 the caller's to mend (4xx)
+    │   ├── BadRequest        400  a field is wrong: names it
+    │   ├── Unauthorized      401  no key, or not one of ours
+    │   ├── Forbidden         403  the key, the Host or the origin may not do this
+    │   ├── NotFound          404  no such route, model or id
+    │   ├── MethodNotAllowed  405
+    │   ├── TooSlow           408  the body did not arrive in time
+    │   ├── Conflict          409  the same request_id with another body
+    │   ├── TooLarge          413  the body is over the bound
+    │   └── TooMany           429  the queue is full: come back after Retry-After
+    ├── Theirs                the provider's (502, 503, 504, or its own status passed through)
+    │   ├── UpstreamRefused   the provider answered with an error status
+    │   ├── Unreachable       502  no connection was made: nothing was sent, nothing is billed
+    │   ├── UpstreamTimeout   504  sent, no answer in time: the provider may still bill it
+    │   ├── UpstreamCut       502  the answer broke off
+    │   └── UpstreamMalformed 502  the answer is not what the endpoint promises
+    └── Ours                  batchway's
+        ├── Unconfigured      503  the gateway has no key for the provider
+        ├── Stopping          503  shutting down: send it to another replica or try again
+        ├── WaitOver          504  the caller's own ?timeout= ran out; the request goes on
+        ├── DeadlinePassed    504  on_deadline=fail and the deadline came
+        └── Internal          500  a defect of batchway
 """
 
 from typing import ClassVar, Literal

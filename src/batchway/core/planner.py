@@ -20,7 +20,7 @@ one seat (or several: packed). Invariants, held by tests/core/test_planner_prope
 7. Nothing durable enters a window before it is saved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from math import inf, isfinite
 from typing import Literal, Protocol
@@ -44,7 +44,7 @@ from batchway.core.tokens import TokenCounts
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 
 SAMPLE = 50
-"""One answer in so many is compared with a count made for that alone, so that corrections are learnt at 2 % of its cost."""
+"""One answer in so many is compared with a count made for that alone: corrections are learnt at 2 % of the cost."""
 
 SAMPLE_SIZE = 64 * 1024
 """Bytes of the largest body that is counted only to learn: counting a megabyte would hold up everyone for 20 ms."""
@@ -114,7 +114,9 @@ class Planner:
         self._counts = counts
         self._ids = ids
         self._dice = dice
-        bounds = {name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None}
+        bounds: dict[Hashable, int] = {
+            name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None
+        }
         self._limits = Limits(policy, bounds)
         self._batcher = Batcher()
         self._seats = Seats()
@@ -161,9 +163,7 @@ class Planner:
 
     def load(self) -> Load:
         """How much is under way."""
-        return Load(
-            waiting=len(self._seats), queued=self._hold.count + len(self._batcher), flights=len(self._flights)
-        )
+        return Load(waiting=len(self._seats), queued=self._hold.count + len(self._batcher), flights=len(self._flights))
 
     # Asking: reuse, or a seat of its own
 
@@ -337,7 +337,8 @@ class Planner:
         until = self._limits.admit(account, size, now)
         if until is None or not isfinite(until):
             return until
-        return self._limits.admit(account, sum(map(self._count, seats)), now)
+        tokens = sum(map(self._count, seats))
+        return self._limits.admit(account, self._counts.safe(*account, tokens), now)
 
     def _count(self, seat: Seat) -> int:
         if seat.tokens is None:
@@ -345,7 +346,7 @@ class Planner:
         return seat.tokens
 
     def _is_full(self, seats: tuple[Seat, ...]) -> bool:
-        """Whether these would break the bounds of the hold. What was sent once or is durable is not refused any more."""
+        """Whether these would break the hold's bounds. What was sent once or is durable is not refused any more."""
         if any(seat.attempt or seat.request.durable for seat in seats):
             return False
         size = sum(seat.request.size for seat in seats)
@@ -401,7 +402,7 @@ class Planner:
 
     # Answers
 
-    def _started(self, fact: facts.Started, now: float, out: list[Command]) -> None:
+    def _started(self, fact: facts.Started, _now: float, _out: list[Command]) -> None:
         flight = self._flights.get(fact.call_id)
         if flight is not None:
             flight.started = True
@@ -533,8 +534,8 @@ class Planner:
     def _promote(self, seat: Seat, fault: Fault, now: float, out: list[Command]) -> None:
         """Refuse the first caller; the next one takes the lead, as another try may end otherwise."""
         callers = self._seats.close(seat)
-        for first in callers[:1]:
-            out.append(Refuse(request=first, fault=fault, why=f"the call failed: {fault.code or fault.status}"))
+        why = f"the call failed: {fault.code or fault.status}"
+        out.extend(Refuse(request=first, fault=fault, why=why) for first in callers[:1])
         others = callers[1:]
         if others:
             promoted = Seat(others[0])
@@ -622,8 +623,8 @@ def _in_time(seat: Seat, request: Request) -> bool:
     return lane != "batch" or request.strategy == "batch" or request.priority == "low"
 
 
-def _flushes(provider: str | None) -> Callable[[_JobKey | _PackKey], bool]:
-    return lambda key: provider is None or key.provider == provider
+def _flushes(provider: str | None) -> Callable[[Hashable], bool]:
+    return lambda key: provider is None or (isinstance(key, _JobKey | _PackKey) and key.provider == provider)
 
 
 def _pack_key(request: Request, lane: Lane) -> _PackKey:

@@ -138,10 +138,15 @@ def resolve_model(
             )
         provider = names[hinted]
         prefix, _, rest = model.partition("/")
-        return provider, rest if rest and names.get(prefix) == provider and catalog.model(provider, model) is None else model
+        return provider, rest if rest and names.get(prefix) == provider and catalog.model(
+            provider, model
+        ) is None else model
     prefix, slash, rest = model.partition("/")
-    if slash and rest and prefix in names and not (
-        names[prefix] != default and catalog.model(default, model) is not None
+    if (
+        slash
+        and rest
+        and prefix in names
+        and not (names[prefix] != default and catalog.model(default, model) is not None)
     ):
         return names[prefix], rest
     if catalog.model(default, model) is not None:

@@ -2,7 +2,7 @@
 
 The bound is the real tokenizer's count and no rule of thumb, because rules were measured and failed. English takes 0.2
 tokens a letter, the same letters shuffled 0.5: weights on pairs of classes of characters, fitted over 40 languages,
-code and noise, still gave 0.7 to 2.5 times the truth at 400 characters. Looking up the vocabulary's own words took 24 µs
+code and noise, still gave 0.7 to 2.5 times the truth at 400 characters. Looking up the vocabulary's words took 24 µs
 per kB and went past 2 times the truth. tiktoken takes 18 µs per kB of English, 31 of Python, 54 of JSON (2-core
 machine, tiktoken 0.14.0), and a text that returns, as system prompts do, costs 1.4 µs.
 

@@ -11,7 +11,7 @@ from typing import Self
 from msgspec import Struct
 
 from batchway.core import facts
-from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.commands import Book, Call, Cancel, Command, Join, Refuse, Reply
 from batchway.core.errors import Stopping
 from batchway.core.events import Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner

@@ -68,9 +68,7 @@ class Intake:
         self._ids = ids
         self._max_depth = max_depth
 
-    def take(
-        self, front: Front, content: bytes, headers: Mapping[str, str], identity: Identity, now: float
-    ) -> Taken:
+    def take(self, front: Front, content: bytes, headers: Mapping[str, str], identity: Identity, now: float) -> Taken:
         """Read, check and resolve. Raises a Refusal that names the field."""
         body.check(content, self._max_depth)
         reading = front.read(content)
@@ -105,9 +103,7 @@ class Intake:
 
     def resolve(self, model: str, hinted: str | None = None) -> tuple[str, str]:
         """The provider that a model name means, and the name there."""
-        return resolve_model(
-            model, hinted, default=self._defaults.provider, names=self._names, catalog=self._catalog
-        )
+        return resolve_model(model, hinted, default=self._defaults.provider, names=self._names, catalog=self._catalog)
 
     def _request(
         self,
@@ -188,4 +184,3 @@ def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes
             fields.pop(name, None)
     fields.update(changes)
     return body.join(fields)
-

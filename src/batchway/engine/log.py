@@ -19,7 +19,13 @@ class Log:
         always: dict[type, Callable[..., None]] = {CallEnded: self._ended, Refused: self._refused}
         if not self._detailed:
             return always
-        return {**always, CallSent: self._sent, Answered: self._answered, Joined: self._joined, Cancelled: self._cancelled}
+        return {
+            **always,
+            CallSent: self._sent,
+            Answered: self._answered,
+            Joined: self._joined,
+            Cancelled: self._cancelled,
+        }
 
     def _ended(self, event: CallEnded) -> None:
         fault = event.fault

@@ -31,21 +31,21 @@ class Models:
         self._clock = clock
         self._kept: tuple[float, bytes] | None = None
 
-    async def list(self, authorization: str | None) -> tuple[bytes, str]:
+    async def list_all(self, authorization: str | None) -> tuple[bytes, str]:
         """All models in OpenAI's list shape, and which providers did not answer. A forwarded bearer is not kept for."""
         now = self._clock.now()
         if authorization is None and self._kept is not None and self._kept[0] > now:
             return self._kept[1], ""
         asked = [self._models_of(name, authorization) for name in self._dialects]
         found = dict(zip(self._dialects, await asyncio.gather(*asked), strict=True))
-        models = [model for name, listed in found.items() if not isinstance(listed, str) for model in listed]
+        models = [model for listed in found.values() if not isinstance(listed, str) for model in listed]
         silent = "; ".join(f"{name}: {listed}" for name, listed in found.items() if isinstance(listed, str))
         content = body.join({"object": body.raw("list"), "data": body.raw(models)})
         if authorization is None and not silent:
             self._kept = (now + KEEP, content)
         return content, silent
 
-    async def _models_of(self, provider: str, authorization: str | None) -> "list[dict[str, Raw]] | str":
+    async def _models_of(self, provider: str, authorization: str | None) -> list[dict[str, Raw]] | str:
         """The models of one provider, or why there are none to show."""
         try:
             incoming = await self._sender.send(self._dialects[provider].encode_models(None, authorization))

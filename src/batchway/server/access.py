@@ -28,7 +28,7 @@ class Access:
         host = headers.get("host", "").lower()
         if host not in self._hosts and _without_port(host) not in self._hosts:
             raise Forbidden(
-                f"The Host '{host[:100]}' is not one of this gateway's; add it to allowed_hosts (BATCHWAY_ALLOWED_HOSTS).",
+                f"Host '{host[:100]}' is not one of this gateway's; add it to allowed_hosts (BATCHWAY_ALLOWED_HOSTS).",
                 code="host_not_allowed",
             )
         if method in SAFE_METHODS:

@@ -15,12 +15,14 @@ from batchway import __version__
 from batchway.assemble import Gateway
 from batchway.core import errors
 from batchway.core.cost import dollars
+from batchway.core.types import Fault
 from batchway.server.access import Access
 from batchway.server.description import paths
 from batchway.server.exchange import fault_headers
 from batchway.wire.native import error_body, instant
 
-DOCS_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+DOCS_POLICY = "default-src 'self'; script-src {0}; style-src {0}; img-src 'self' data:".format("'self' 'unsafe-inline'")
+"""Swagger UI's page starts itself by an inline script; everything it loads is our own."""
 
 
 def build(gateway: Gateway, access: Access) -> FastAPI:
@@ -89,7 +91,7 @@ def _add_models(app: FastAPI, gateway: Gateway, access: Access) -> None:
     async def list_models(request: Request) -> Response:
         """Every configured provider's models; those of another than the default one as `provider/model`."""
         identity = access.identify(request.headers)
-        content, silent = await gateway.models.list(identity.authorization)
+        content, silent = await gateway.models.list_all(identity.authorization)
         headers = {"x-batchway-why": silent.encode("ascii", "replace").decode()[:500]} if silent else {}
         return Response(content, media_type="application/json", headers=headers)
 
@@ -107,7 +109,7 @@ def _add_models(app: FastAPI, gateway: Gateway, access: Access) -> None:
 
 def _add_faults(app: FastAPI) -> None:
     @app.exception_handler(errors.Refusal)
-    async def refused(request: Request, error: Exception) -> Response:
+    async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, errors.Refusal)
         return _render(error.fault)
 
@@ -120,11 +122,11 @@ def _add_faults(app: FastAPI) -> None:
         return _render(errors.NotFound(f"{here}: there is no such route; /docs lists them.").fault)
 
     @app.exception_handler(500)
-    async def broken(request: Request, error: Exception) -> Response:
+    async def broken(_: Request, __: Exception) -> Response:
         return _render(errors.Internal("A defect of batchway; its log has the details.").fault)
 
 
-def _render(fault: errors.Fault) -> Response:
+def _render(fault: Fault) -> Response:
     headers = {name.decode(): value.decode() for name, value in fault_headers(fault, None)}
     return Response(error_body(fault, None), status_code=fault.status, headers=headers)
 

@@ -18,6 +18,8 @@ _HINTS: dict[str, Any] = {
 
 _MODEL = {"type": "string", "example": "gpt-6-luna"}
 
+_MESSAGE = {"type": "object", "required": ["role"], "properties": {"role": {"type": "string"}, "content": {}}}
+
 _BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "summary": "Chat completion, as OpenAI's; other fields pass through as they are",
@@ -27,7 +29,7 @@ _BODIES: dict[str, dict[str, Any]] = {
             "messages": {
                 "type": "array",
                 "minItems": 1,
-                "items": {"type": "object", "required": ["role"], "properties": {"role": {"type": "string"}, "content": {}}},
+                "items": _MESSAGE,
                 "example": [{"role": "user", "content": "Say hello"}],
             },
             "stream": {"type": "boolean"},
@@ -48,7 +50,10 @@ _BODIES: dict[str, dict[str, Any]] = {
         "required": ["model", "input"],
         "properties": {
             "model": _MODEL,
-            "input": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}], "example": "Hello"},
+            "input": {
+                "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+                "example": "Hello",
+            },
             "instructions": {"type": "string"},
             "stream": {"type": "boolean"},
         },
@@ -79,7 +84,7 @@ def paths() -> dict[str, Any]:
 def _operation(path: str, body: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "required": body["required"], "properties": {**body["properties"], **_HINTS}}
     parameters = [
-        {"name": HEADER_PREFIX + name.replace("_", "-"), "in": "header", "schema": {"type": "string"}, "required": False}
+        {"name": HEADER_PREFIX + name.replace("_", "-"), "in": "header", "required": False, "schema": {"type": "string"}}
         for name in sorted(_HINTS)
     ]
     parameters.append(
@@ -95,7 +100,10 @@ def _operation(path: str, body: dict[str, Any]) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The provider's answer",
-                "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}},
+                "content": {
+                    "application/json": {"schema": {"type": "object"}},
+                    "text/event-stream": {"schema": {"type": "string"}},
+                },
             },
             "4XX": failed,
             "5XX": failed,

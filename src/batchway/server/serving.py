@@ -77,7 +77,7 @@ def run(
     *,
     sandbox: Callable[[], contextlib.AbstractAsyncContextManager[str]] | None = None,
     listener: socket.socket | None = None,
-    announce: Callable[[str, Gateway], None] = lambda address, served: None,
+    announce: Callable[[str, Gateway], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `sandbox` is entered first, and stands in for every provider."""
 
@@ -91,7 +91,8 @@ def run(
             address, served = await stack.enter_async_context(
                 serve(settings, sandbox=standing_in, listener=listener)
             )
-            announce(address, served)
+            if announce is not None:
+                announce(address, served)
             await stop.wait()
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -108,7 +109,7 @@ def spare_the_collector() -> None:
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it is installed."""
-    return uvicorn.Config("batchway", loop="auto").get_loop_factory()
+    return uvicorn.Config("batchway", loop="auto", log_config=None).get_loop_factory()
 
 
 def check_address(settings: Settings) -> None:

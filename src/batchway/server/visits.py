@@ -38,7 +38,9 @@ class Visit:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._visits.end(self)
         if kind is asyncio.CancelledError and (self.left or self.overdue):
             self.task.uncancel()

@@ -3,7 +3,7 @@
 The only package that looks at the environment.
 """
 
-from batchway.settings.keys import KeyEntry, Profile, Scope, find_key, format_key, hash_key, index_keys, make_key
+from batchway.settings.keys import KeyEntry, Profile, Scope, find_key, format_key, hash_key, index_keys, make_key, read_keys
 from batchway.settings.listing import describe
 from batchway.settings.model import ProviderSettings, Settings
 from batchway.settings.resolution import Loaded, load
@@ -25,5 +25,6 @@ __all__ = [
     "index_keys",
     "load",
     "make_key",
+    "read_keys",
     "render_template",
 ]
