@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test check bench proof lock clean
 
 demo: $(STAMP)
-	$(BIN)/batchway demo
+	$(BIN)/batchway demo $(ARGS)
 
 test: $(STAMP) .venv-openai2
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -144,6 +144,12 @@ class Engine:
         fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
         for caller in list(self._callers.values()):
             self._end(Refuse(request=caller.request, fault=fault, why="stopped before its answer came"))
+        for underway in self._underway.values():
+            # Nobody waits for what streams go on saying: their followers come to the end, and to the fault.
+            if underway.task is not None:
+                underway.task.cancel()
+            if underway.tape is not None:
+                underway.tape.end()
 
     # The planner
 

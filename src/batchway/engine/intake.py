@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
+import msgspec
 from msgspec import Raw, Struct
 
 from batchway.core.catalog import Catalog
@@ -129,7 +130,7 @@ class Intake:
             endpoint=front.endpoint,
             body=content,
             prompt=prompt,
-            fingerprint=fingerprint(tenant, provider, front.endpoint, body.canonical(content, UNANSWERING)),
+            fingerprint=fingerprint(tenant, provider, front.endpoint, _canonical(content)),
             asked_at=now,
             deadline=hints.resolve_deadline(said.deadline, now),
             priority=said.priority or "normal",
@@ -174,6 +175,15 @@ class Intake:
                 code="missing_api_key",
             )
         raise Unconfigured(f"The gateway has no key for '{provider}'; its owner must configure one.")
+
+
+def _canonical(content: bytes) -> bytes:
+    """The body in one spelling. One that has none (a number past all floats, in a field that we do not read) stands for
+    itself: it goes through as it is, and its provider judges it."""
+    try:
+        return body.canonical(content, UNANSWERING)
+    except (msgspec.ValidationError, OverflowError):
+        return content
 
 
 def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes:

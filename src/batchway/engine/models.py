@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw, Struct
 
-from batchway.core.errors import Refusal
+from batchway.core.errors import NotFound, Refusal
 from batchway.ports import Clock, Dialect, Incoming, Sender
 from batchway.wire import body
 
@@ -63,5 +63,7 @@ class Models:
         return models
 
     async def look_up(self, provider: str, model: str, authorization: str | None) -> Incoming:
-        """One model as its provider describes it."""
+        """One model as its provider describes it. Raises NotFound for what is no name: `..` would lead elsewhere."""
+        if not {"", ".", ".."}.isdisjoint(model.split("/")):
+            raise NotFound(f"'{model[:100]}' is not the name of a model.", param="model", code="model_not_found")
         return await self._sender.send(self._dialects[provider].encode_models(model, authorization))

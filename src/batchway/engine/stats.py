@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from batchway.core.events import Accepted, Answered, CallSent, Charged, Refused
+from batchway.core.events import Accepted, Answered, CallerLeft, CallSent, Charged, Refused
 from batchway.core.types import Via
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
@@ -15,6 +15,7 @@ class Stats:
         self.accepted = 0
         self.calls = 0
         self.refused = 0
+        self.left = 0
         self.answered: dict[Via, int] = dict.fromkeys(VIAS, 0)
         self.paid = 0
         self.saved = 0
@@ -27,6 +28,7 @@ class Stats:
             CallSent: self._sent,
             Answered: self._answered,
             Refused: self._refused,
+            CallerLeft: self._left,
             Charged: self._charged,
         }
 
@@ -41,6 +43,9 @@ class Stats:
 
     def _refused(self, _: Refused) -> None:
         self.refused += 1
+
+    def _left(self, _: CallerLeft) -> None:
+        self.left += 1
 
     def _charged(self, event: Charged) -> None:
         charge = event.charge

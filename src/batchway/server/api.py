@@ -66,6 +66,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, access: Access) -> None:
                 "accepted": numbers.accepted,
                 "answered": sum(numbers.answered.values()),
                 "refused": numbers.refused,
+                "left": numbers.left,
                 "waiting": load.waiting,
                 "queued": load.queued,
                 "by_routed_via": dict(numbers.answered),

@@ -3,9 +3,11 @@
 import asyncio
 from urllib.parse import parse_qs
 
+import structlog
+
 from batchway.core.commands import Refuse, Reply
 from batchway.core.cost import dollars
-from batchway.core.errors import BadRequest, MethodNotAllowed, Refusal, WaitOver
+from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, WaitOver
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
 from batchway.server.access import Access
@@ -30,6 +32,11 @@ from batchway.wire.native import envelope, error_body
 
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNBUFFERED = (b"x-accel-buffering", b"no")
+
+MAX_WHY = 500
+"""Characters of the reasons in a header."""
+
+_log = structlog.get_logger()
 
 
 class Endpoint:
@@ -60,6 +67,12 @@ class Endpoint:
         except Gone:
             if taken is not None:
                 self._engine.leave(taken.request.ask)
+        except Exception:  # A defect: its caller is told, in the shape that it can read.
+            _log.exception("a request failed by a defect", path=scope["path"])
+            if taken is not None:
+                self._engine.leave(taken.request.ask)
+            defect = Internal("A defect of batchway; its log has the details.").fault
+            await send_fault(send, defect, taken.request.id if taken else None)
 
     async def _take(self, scope: Scope, receive: Receive) -> tuple[Taken, float | None]:
         """Whoever may not ask is told so before its body is read."""
@@ -156,7 +169,8 @@ def _names(request_id: str, via: str, why: str) -> Headers:
         (b"x-batchway-request-id", name),
         (b"x-request-id", name),
         (b"x-batchway-routed-via", via.encode()),
-        (b"x-batchway-why", why.encode("ascii", "replace")),
+        # It may quote a provider, so it is made fit for a header.
+        (b"x-batchway-why", (why if why.isprintable() else repr(why))[:MAX_WHY].encode("ascii", "replace")),
     ]
 
 

@@ -13,8 +13,9 @@ import uvicorn
 
 from batchway.assemble import Gateway, gateway
 from batchway.core.errors import SettingsError
-from batchway.ports import Listener
+from batchway.ports import Clock, Listener
 from batchway.server import app
+from batchway.server.connections import PATIENCE, Connection, Idlers
 from batchway.settings import Settings
 
 KEEP_ALIVE = 75
@@ -22,14 +23,18 @@ KEEP_ALIVE = 75
 
 BACKLOG = 2048
 
+TICKS_PER_SECOND = 10
+"""How often uvicorn's server ticks."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which on stopping also drains the engine: whoever waits gets an answer or a clear fault."""
 
-    def __init__(self, config: uvicorn.Config, served: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, served: Gateway, patience: float) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._served = served
+        self._idlers = Idlers(patience)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -38,6 +43,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SECOND == 0:
+            self._idlers.sweep(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         draining = asyncio.create_task(self._served.engine.drain())
@@ -52,6 +62,8 @@ async def serve(
     sandbox: str | None = None,
     listener: socket.socket | None = None,
     listeners: Sequence[Listener] = (),
+    clock: Clock | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[tuple[str, Gateway]]:
     """Serve within the running loop; gives the base address and the gateway. Leaving drains it.
 
@@ -59,8 +71,8 @@ async def serve(
     """
     check_address(settings)
     listener = listener or bind(settings.host, settings.port)
-    async with gateway(settings, sandbox=sandbox, listeners=listeners) as served:
-        server = _Server(_config(app.build(served), settings), served)
+    async with gateway(settings, sandbox=sandbox, clock=clock, listeners=listeners) as served:
+        server = _Server(_config(app.build(served), settings), served, patience)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         try:
@@ -153,7 +165,7 @@ def address_of(listener: socket.socket) -> str:
 def _config(application: app.App, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         cast("uvicorn._types.ASGIApplication", application),
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",
