@@ -1,0 +1,15 @@
+"""The benchmark: what batchway costs beside bare pass-throughs and peers, measured in one run (`make bench`).
+
+Two cores: the subject under measurement has the first, the upstream and the load share the last. All subjects run from
+the beginning; each round gives every case its turn, one at a time, and ratios are taken within a round, so that what
+else the machine does meets all alike.
+
+    __main__   options and the order of things
+    cases      what is measured: a row per case
+    bodies     the requests
+    subjects   the processes under measurement, and the upstream          peers      nginx and LiteLLM's proxy
+    processes  starting, pinning, and reading CPU and memory              load       connections and loops of requests
+    rounds     one measurement; the interleaved rounds; memory            response   reading HTTP/1.1
+    report     the table, the targets, the machine
+    upstream, yardstick, bare, asgi: the applications that run under uvicorn
+"""

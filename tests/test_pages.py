@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 from tools.map import PAGE, ROOT, page_with_map
 
@@ -35,6 +34,9 @@ def test_no_machine_path_or_secret_is_in_a_tracked_file() -> None:
 
 def test_public_names_are_what_init_lists() -> None:
     listed = subprocess.run(
-        [sys.executable, "-c", "import batchway; print(sorted(batchway.__all__))"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import batchway; print(sorted(batchway.__all__))"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert listed.strip() == "['__version__']"

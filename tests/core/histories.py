@@ -3,6 +3,7 @@ planner to its invariants at every step. One seed is one history."""
 
 from collections.abc import Callable
 from random import Random
+from typing import Literal
 
 import msgspec
 
@@ -14,7 +15,7 @@ from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
-from batchway.core.types import Answer, Fault, Lane, Prompt, Request, Usage
+from batchway.core.types import Answer, Fault, Lane, Prompt, Request, Strategy, Usage
 
 RATES = Rates(input=1_000_000, output=4_000_000, cached=100_000, cache_written=1_250_000)
 CATALOG = Catalog.of(
@@ -48,18 +49,17 @@ POLICY = Policy(
 
 def fault(dice: Random) -> Fault:
     """One of the ways in which calls fail."""
-    status, passing, billed, after = dice.choice(
-        [
-            (400, False, "no", None),
-            (429, True, "no", None),
-            (429, True, "no", 2.0),
-            (429, True, "no", 1000.0),
-            (500, True, "no", None),
-            (502, True, "unknown", None),
-            (504, True, "unknown", None),
-            (529, True, "no", 0.5),
-        ]
-    )
+    ways: list[tuple[int, bool, Literal["no", "unknown"], float | None]] = [
+        (400, False, "no", None),
+        (429, True, "no", None),
+        (429, True, "no", 2.0),
+        (429, True, "no", 1000.0),
+        (500, True, "no", None),
+        (502, True, "unknown", None),
+        (504, True, "unknown", None),
+        (529, True, "no", 0.5),
+    ]
+    status, passing, billed, after = dice.choice(ways)
     return Fault(
         whose="theirs",
         status=status,
@@ -101,7 +101,7 @@ class World:
         self.riders: dict[str, set[str]] = {}
         self.tried: set[str] = set()
         self.stopped = False
-        self._obey = {
+        self._obey: dict[type, Callable[..., None]] = {
             Look: self._look,
             Save: self._save,
             Call: self._call,
@@ -139,7 +139,8 @@ class World:
             seed=dice.choice([None, None, 5]),
         )
         named = dice.random() < 0.25
-        strategy = dice.choice(["auto", "auto", "direct", "batch", "flex"])
+        strategies: list[Strategy] = ["auto", "auto", "direct", "batch", "flex"]
+        strategy = dice.choice(strategies)
         canonical = msgspec.json.encode([prompt.model, text, prompt.system, prompt.temperature, prompt.seed])
         self.tell(
             facts.Asked(
@@ -319,7 +320,7 @@ class World:
     def _check_window(self, requests: tuple[Request, ...], rule: WindowRule, lane: Lane) -> None:
         assert len(requests) <= rule.max_size, lane
         if len(requests) > 1:
-            assert rule.max_tokens is None or sum(request.tokens for request in requests) <= rule.max_tokens
+            assert rule.max_tokens is None or sum(request.tokens or 0 for request in requests) <= rule.max_tokens
             assert rule.max_bytes is None or sum(request.size for request in requests) <= rule.max_bytes
 
     def _join(self, command: Join) -> None:

@@ -588,7 +588,7 @@ class Planner:
         self._timer_count += 1
         heappush(self._timers, (at, self._timer_count, kind, what))
 
-    def _time_passed(self, fact: facts.TimePassed | None, now: float, out: list[Command]) -> None:
+    def _time_passed(self, _fact: facts.TimePassed, now: float, out: list[Command]) -> None:
         while self._timers and self._timers[0][0] <= now:
             _, _, kind, what = heappop(self._timers)
             self._on_timer[kind](what, now, out)
@@ -612,7 +612,7 @@ class Planner:
     def _flush(self, fact: facts.Flush, now: float, out: list[Command]) -> None:
         self._leave_window(self._batcher.flush(now, _flushes(fact.provider)), now, out)
 
-    def _stop(self, fact: facts.Stopping, now: float, out: list[Command]) -> None:
+    def _stop(self, _fact: facts.Stopping, now: float, out: list[Command]) -> None:
         self._stopping = True
         self._leave_window(self._batcher.flush(now), now, out)
 

@@ -103,12 +103,12 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def likely_tokens(self) -> int:
-        """Input tokens, roughly where they are not counted: four bytes each, as in English. For comparing, not for limits."""
+        """Input tokens, roughly where not counted: four bytes each, as in English. For comparing, not for limits."""
         return self.tokens if self.tokens is not None else self.size // 4
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens as the provider billed them. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`."""
+    """Tokens as billed by the provider. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`."""
 
     input: int = 0
     output: int = 0

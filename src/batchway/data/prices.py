@@ -123,7 +123,7 @@ class _Prices:
 
 def _load_snapshot() -> "dict[str, Provider]":
     """Imports genai-prices, late: 0.1 to 0.2 s and 20 to 30 MB (measured) that `batchway --help` has no use for."""
-    from genai_prices.data import providers
+    from genai_prices.data import providers  # noqa: PLC0415
 
     return {provider.id: provider for provider in providers if provider.id in LISTED}
 

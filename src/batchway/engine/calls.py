@@ -53,7 +53,7 @@ class Calls:
                 ended = await self._stream(call.call_id, request, dialect, tape)
         except Refusal as refusal:
             ended = facts.Failed(call.call_id, refusal.fault)
-        except Exception as error:  # A defect: it may fail this call, never the gateway.
+        except Exception as error:  # noqa: BLE001  # A defect: it may fail this call, never the gateway.
             _log.exception("a call failed by a defect", call_id=call.call_id, provider=request.provider)
             fault = Internal(f"A call failed by a defect of batchway ({type(error).__name__}); see the log.").fault
             ended = facts.Failed(call.call_id, fault)

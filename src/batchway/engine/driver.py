@@ -143,7 +143,9 @@ class Engine:
     def _refuse_all(self) -> None:
         fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
         for caller in list(self._callers.values()):
-            self._end(Refuse(request=caller.request, fault=fault, why="stopped before its answer came"))
+            refuse = Refuse(request=caller.request, fault=fault, why="stopped before its answer came")
+            self._end(refuse)
+            self._publish(tell(refuse, self.clock.now()))
         for underway in self._underway.values():
             # Nobody waits for what streams go on saying: their followers come to the end, and to the fault.
             if underway.task is not None:

@@ -1,4 +1,4 @@
-"""Connections: bounds on what uvicorn leaves open: a head that never ends, a request that never comes, an end unread."""
+"""Connections: bounds where uvicorn has none: a head that never ends, a request that never comes, an end unread."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD = 512 * 1024
-"""Bytes of a request's head. More than one read brings, so that the end of a body in the same read is never the reason."""
+"""Bytes of a request's head. More than one read brings, so that the end of a body before it is never the reason."""
 
 PATIENCE = 30.0
 """Seconds that a connection may be idle where uvicorn has no bound. Whoever opens connections and never asks, or sends
@@ -47,7 +47,7 @@ class Watched(Protocol):
 class Idlers:
     """Finds and hangs up on those that wait for a head too long, or do not read the end of what was sent to them.
 
-    Requests pay nothing for it: whether a connection idles can be seen from outside, at any time. `patience` in seconds.
+    Requests pay nothing for it: whether a connection idles can be seen from outside, at any time. `patience`: seconds.
     """
 
     def __init__(self, patience: float) -> None:

@@ -67,7 +67,7 @@ class Endpoint:
         except Gone:
             if taken is not None:
                 self._engine.leave(taken.request.ask)
-        except Exception:  # A defect: its caller is told, in the shape that it can read.
+        except Exception:  # noqa: BLE001  # A defect: its caller is told in a shape that it can read.
             _log.exception("a request failed by a defect", path=scope["path"])
             if taken is not None:
                 self._engine.leave(taken.request.ask)

@@ -3,7 +3,17 @@
 The only package that looks at the environment.
 """
 
-from batchway.settings.keys import KeyEntry, Profile, Scope, find_key, format_key, hash_key, index_keys, make_key, read_keys
+from batchway.settings.keys import (
+    KeyEntry,
+    Profile,
+    Scope,
+    find_key,
+    format_key,
+    hash_key,
+    index_keys,
+    make_key,
+    read_keys,
+)
 from batchway.settings.listing import describe
 from batchway.settings.model import ProviderSettings, Settings
 from batchway.settings.resolution import Loaded, load

@@ -1,10 +1,11 @@
 """A request body as bytes: checked before it is read, changed field by field, every other byte left as it came."""
 
 import msgspec
+from msgspec import Raw, UnsetType
 
 from batchway.core.errors import BadRequest
 
-Fields = dict[str, msgspec.Raw]
+Fields = dict[str, Raw]
 """The top-level fields of a JSON object, each still the bytes that the caller sent."""
 
 _fields = msgspec.json.Decoder(Fields)
@@ -63,14 +64,27 @@ def join(fields: Fields) -> bytes:
     return _encoder.encode(fields)
 
 
-def raw(value: object) -> msgspec.Raw:
+def raw(value: object) -> Raw:
     """A value as a field."""
-    return msgspec.Raw(_encoder.encode(value))
+    return Raw(_encoder.encode(value))
+
+
+def given(value: Raw | UnsetType) -> bytes | None:
+    """The bytes of a field; None where it is absent or null, which mean the same in these APIs."""
+    if isinstance(value, UnsetType):
+        return None
+    content = bytes(value)
+    return None if content == b"null" else content
 
 
 def canonical(body: bytes, without: frozenset[str]) -> bytes:
-    """The object with sorted keys, no spaces, whole numbers as integers, and without the named fields."""
-    content = _anything.decode(body)
+    """The object with sorted keys and no spaces; its top level without nulls and the named fields, and with whole
+    numbers as integers: `temperature` 0 and 0.0 are one. Raises BadRequest for what no double can hold."""
+    try:
+        content = _anything.decode(body)
+    except msgspec.DecodeError as error:
+        # Fields that nobody reads are skipped, and their numbers with them: this is the first to look at them.
+        raise BadRequest(f"The body cannot be read as JSON: {error}.", code="invalid_json") from error
     kept = {
         name: int(value) if type(value) is float and value.is_integer() else value
         for name, value in content.items()

@@ -11,35 +11,43 @@ class FrameCutter:
     """
 
     def __init__(self, max_frame: int) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._half = b""
+        """A CR at the end of a read: it may be half of a CRLF."""
         self._max_frame = max_frame
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames completed by these bytes. Raises ValueError when one grows past the bound."""
-        text = self._rest + data
-        if b"\r" in text:
-            # A trailing CR may be half of a CRLF: leave it for the next read.
-            held = b"\r" if text.endswith(b"\r") else b""
-            text = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        else:
-            held = b""
-        *frames, rest = text.split(b"\n\n")
-        if len(rest) > self._max_frame:
+        """The frames completed by these bytes. Raises ValueError when what is held of the next is past the bound."""
+        if self._half or b"\r" in data:
+            data = self._with_line_feeds(data)
+        # Only what is new is searched: a frame of megabytes that comes in small reads would cost their square.
+        searched = max(0, len(self._rest) - 1)
+        self._rest += data
+        frames: list[bytes] = []
+        if self._rest.find(b"\n\n", searched) != -1:
+            *frames, rest = bytes(self._rest).split(b"\n\n")
+            self._rest = bytearray(rest)
+        if len(self._rest) > self._max_frame:
             raise ValueError(f"a frame is larger than {self._max_frame} bytes")
-        self._rest = rest + held
         return [frame + b"\n\n" for frame in frames if frame.strip(b"\n")]
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        text = self._half + data
+        self._half = b"\r" if text.endswith(b"\r") else b""
+        return text.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def rest(self) -> bytes:
         """What is left when the stream ends: bytes of a frame that never ended."""
-        return self._rest.strip()
+        return bytes(self._rest).strip()
 
 
 def payload(frame: bytes) -> bytes | None:
-    """The data of a frame, its lines joined by a line feed; None for comments and frames without data."""
+    """The data of a frame, its lines joined by a line feed; None for comments and frames without data (`data:` alone
+    says nothing)."""
     if frame.startswith(b"data:") and frame.find(b"\n", 0, -2) == -1:
-        return frame[5:-2].strip()
+        return frame[5:-2].strip() or None
     lines = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines).strip() if lines else None
+    return b"\n".join(lines).strip() or None
 
 
 def frame(data: bytes, event: str | None = None) -> bytes:
