@@ -21,6 +21,9 @@ ASSUMED_OUTPUT = 500
 """Output tokens assumed for a comparison of costs where the caller gave no bound. Both sides of it use the same."""
 
 
+NOT_FOR_THIS_KEY = "the key may not use it"
+
+
 class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     """One lane as seen for one request."""
 
@@ -64,9 +67,16 @@ class Offers:
             if reason is not None
         )
 
+    def within(self, lanes: tuple[Lane, ...]) -> "Offers":
+        """What is left of it for a key that may use only these lanes."""
+        closed = {lane: reason if lane in lanes else NOT_FOR_THIS_KEY for lane, reason in self.reasons.items()}
+        return Offers(**closed, packing=self.packing, max_in_flight=self.max_in_flight)
+
 
 def route(request: Request, offers: Offers, catalog: Catalog) -> Route:
     """Choose the lane of one request. Raises BadRequest when the provider offers none at all."""
+    if request.lanes is not None:
+        offers = offers.within(request.lanes)
     if not offers.open:
         reasons = "; ".join(f"{lane}: {reason}" for lane, reason in offers.reasons.items())
         raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")

@@ -86,6 +86,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     packing: Packing = "never"
     optimize: Optimize = "off"
     on_deadline: OnDeadline = "escalate"
+    lanes: tuple[Lane, ...] | None = None
+    """The lanes that its key may use; None: all."""
     named: bool = False
     """The caller gave the id: the same id and fingerprint attaches to this request, another body is a conflict."""
     durable: bool = False

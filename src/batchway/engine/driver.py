@@ -15,7 +15,7 @@ from batchway.core.commands import Book, Call, Cancel, Command, Join, Refuse, Re
 from batchway.core.errors import Stopping
 from batchway.core.events import Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
-from batchway.core.types import Fault, Request, Usage
+from batchway.core.types import Fault, Request, Usage, Via
 from batchway.engine.calls import Calls
 from batchway.engine.tape import Tape
 from batchway.ports import Alarm, Clock, Dialect, Listener, Sender
@@ -28,6 +28,8 @@ class Stream(Struct, frozen=True):
 
     tape: Tape
     ending: "asyncio.Future[Ending]"
+    via: Via
+    why: str
 
 
 Outcome = Reply | Refuse | Stream
@@ -196,7 +198,7 @@ class Engine:
             return
         underway.riders.append(join.request.ask)
         if underway.tape is not None and join.request.prompt.stream:
-            self._follow(join.request.ask, underway.tape)
+            self._follow(join.request.ask, underway.tape, "coalesced", join.why)
 
     def _cancel(self, cancel: Cancel) -> None:
         underway = self._underway.pop(cancel.call_id, None)
@@ -208,7 +210,8 @@ class Engine:
         if caller is None:
             return
         if caller.ending is not None:
-            caller.ending.set_result(ending)
+            if not caller.ending.done():
+                caller.ending.set_result(ending)
         elif not caller.outcome.done():
             caller.outcome.set_result(ending)
         if not self._callers:
@@ -225,16 +228,20 @@ class Engine:
         if underway is None:
             return
         underway.tape = tape
-        for ask in underway.riders:
-            self._follow(ask, tape)
+        via: Via = underway.call.lane
+        why = underway.call.why
+        # The first who still waits is the one that will be charged.
+        for ask in filter(self._callers.__contains__, underway.riders):
+            self._follow(ask, tape, via, why)
+            via, why = "coalesced", "joined its twin in flight"
         self.tell(facts.Started(call_id))
 
-    def _follow(self, ask: str, tape: Tape) -> None:
+    def _follow(self, ask: str, tape: Tape, via: Via, why: str) -> None:
         caller = self._callers.get(ask)
         if caller is None or not caller.request.prompt.stream or caller.outcome.done():
             return
         caller.ending = asyncio.get_running_loop().create_future()
-        caller.outcome.set_result(Stream(tape, caller.ending))
+        caller.outcome.set_result(Stream(tape, caller.ending, via, why))
 
     def _call_ended(self, fact: facts.Finished | facts.Failed, now: float) -> None:
         underway = self._underway.pop(fact.call_id, None)

@@ -10,7 +10,7 @@ from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
 from batchway.core.fingerprint import UNANSWERING, fingerprint
 from batchway.core.router import resolve_model
-from batchway.core.types import Hints, Prompt, Request
+from batchway.core.types import Hints, Lane, Prompt, Request
 from batchway.wire import body, hints
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
@@ -23,6 +23,8 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     key: str
     scope: str = "infer"
     defaults: Hints = hints.NO_HINTS
+    lanes: tuple[Lane, ...] | None = None
+    """The lanes that its key may use; None: all."""
     authorization: str | None = None
     """The caller's own bearer, to be forwarded where the gateway has no key of the provider; None: never forward."""
 
@@ -139,6 +141,7 @@ class Intake:
             packing=said.packing or "never",
             optimize=said.optimize or "off",
             on_deadline=said.on_deadline or "escalate",
+            lanes=identity.lanes,
             named=said.request_id is not None,
             authorization=authorization,
         )

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from batchway.assemble import PROFILES
 from batchway.core.errors import Forbidden, Unauthorized
 from batchway.core.types import Hints
 from batchway.engine.intake import Identity
 from batchway.settings import KeyEntry, find_key, index_keys
+from batchway.wire.hints import overlay
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
@@ -79,8 +81,9 @@ def _anyone(authorization: str) -> Identity:
 
 
 def _identity(key: KeyEntry) -> Identity:
-    defaults = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
-    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=defaults)
+    own = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
+    defaults = overlay(own, PROFILES[key.profile]) if key.profile is not None else own
+    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=defaults, lanes=key.lanes)
 
 
 def _without_port(host: str) -> str:

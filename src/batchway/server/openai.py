@@ -119,8 +119,8 @@ class Endpoint:
         )
 
     async def _render_stream(self, taken: Taken, stream: Stream, send: Send) -> None:
-        request = taken.request
-        headers: Headers = [EVENT_STREAM, PRIVATE, UNBUFFERED, *_names(request.id, "direct", "streamed as it comes")]
+        names = _names(taken.request.id, stream.via, stream.why)
+        headers: Headers = [EVENT_STREAM, PRIVATE, UNBUFFERED, *names]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for frames in stream.tape.follow():
             passed = b"".join([frame for frame, only_usage in frames if taken.include_usage or not only_usage])

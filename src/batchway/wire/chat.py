@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
+from batchway.wire.body import given
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
 
@@ -57,7 +58,6 @@ class _ChatBody(HintFields):
 
 
 _body = msgspec.json.Decoder(_ChatBody)
-_NULL = b"null"
 _SYSTEM = frozenset({"system", "developer"})
 _MEDIA = {"image_url": "images", "input_audio": "audio", "file": "images"}
 
@@ -104,21 +104,19 @@ def _texts(messages: list[_Message]) -> tuple[list[str], list[str], set[str]]:
     features: set[str] = set()
     for message in messages:
         content = message.content
-        if type(content) is str:
-            texts.append(content)
-            if message.role in _SYSTEM:
-                system.append(content)
+        if isinstance(content, str):
+            said = [content]
         elif content is not None:
-            for part in content:
-                if part.text is not None:
-                    texts.append(part.text)
-                    if message.role in _SYSTEM:
-                        system.append(part.text)
-                elif part.type in _MEDIA:
-                    features.add(_MEDIA[part.type])
+            said = [part.text for part in content if part.text is not None]
+            features.update(_MEDIA[part.type] for part in content if part.type in _MEDIA)
+        else:
+            said = []
+        texts += said
+        if message.role in _SYSTEM:
+            system += said
         for called in (message.tool_calls, message.function_call):
-            if called is not UNSET and bytes(called) != _NULL:
-                texts.append(bytes(called).decode())
+            if (call := given(called)) is not None:
+                texts.append(call.decode())
                 features.add("tools")
     return texts, system, features
 
@@ -132,9 +130,9 @@ def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> Non
         ("response_format", chat.response_format),
         ("audio", chat.audio),
     ):
-        if value is not UNSET and bytes(value) != _NULL:
+        if (asked := given(value)) is not None:
             features.add(name)
-            texts.append(bytes(value).decode())
+            texts.append(asked.decode())
     if chat.logprobs:
         features.add("logprobs")
     if chat.store:
@@ -153,8 +151,8 @@ class _CompletionDetails(Struct):
 class ChatUsage(Struct):
     """The usage object of chat completions and of embeddings (which has no completion tokens)."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -164,8 +162,8 @@ def usage_of(usage: ChatUsage, tier: str | None) -> Usage:
     read = usage.prompt_tokens_details
     written = usage.completion_tokens_details
     return Usage(
-        input=usage.prompt_tokens,
-        output=usage.completion_tokens,
+        input=usage.prompt_tokens or 0,
+        output=usage.completion_tokens or 0,
         cached=(read.cached_tokens or 0) if read else 0,
         cache_written=(read.cache_write_tokens or 0) if read else 0,
         reasoning=(written.reasoning_tokens or 0) if written else 0,
@@ -198,7 +196,7 @@ def answer(body: bytes, now: float) -> Answer:
 
 
 class _ReplyMessage(Struct):
-    content: str | None = None
+    content: str | list[Any] | None = None
 
 
 class _ReplyChoice(Struct):
@@ -213,10 +211,14 @@ _reply = msgspec.json.Decoder(_Reply)
 
 
 def content(body: bytes) -> str | None:
-    """The text of the first choice of a chat.completion."""
-    choices = _reply.decode(body).choices
+    """The text of the first choice of a chat.completion; None where it is none, or cannot be read as one."""
+    try:
+        choices = _reply.decode(body).choices
+    except msgspec.DecodeError:
+        # A convenience beside the choices: an answer that is paid for is not lost over it.
+        return None
     message = choices[0].message if choices else None
-    return message.content if message else None
+    return message.content if message and isinstance(message.content, str) else None
 
 
 class _ChunkChoice(Struct):
@@ -225,7 +227,7 @@ class _ChunkChoice(Struct):
 
 
 class _Chunk(Struct):
-    choices: list[_ChunkChoice] = []
+    choices: list[_ChunkChoice] | None = None
     usage: ChatUsage | None = None
     service_tier: str | None = None
     error: Raw | UnsetType = UNSET
@@ -237,9 +239,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamReader:
-    """Follows the chunks of one completion: what it cost, whether it ended, and (if asked) the answer they add up to."""
+    """Follows the chunks of one completion of `n` choices: what it cost, whether it ended, and (with `fold`) the
+    answer that they add up to."""
 
-    def __init__(self, *, fold: bool) -> None:
+    def __init__(self, *, fold: bool, n: int = 1) -> None:
+        self._n = n
         self._kept: list[bytes] | None = [] if fold else None
         self._finished: dict[int, str] = {}
         self._choices: set[int] = set()
@@ -247,7 +251,7 @@ class StreamReader:
         self.done = False
         self.error: bytes | None = None
 
-    def read(self, data: bytes, event: str | None = None) -> bool:
+    def read(self, data: bytes) -> bool:
         """Take the data of one frame. True if it is only the usage, which a caller sees only if it asked.
 
         Raises msgspec.DecodeError when it is not a chunk.
@@ -256,10 +260,10 @@ class StreamReader:
             self.done = True
             return False
         chunk = _chunk.decode(data)
-        if chunk.error is not UNSET and bytes(chunk.error) != _NULL:
-            self.error = bytes(chunk.error)
+        if (error := given(chunk.error)) is not None:
+            self.error = error
             return False
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             self._choices.add(choice.index)
             if choice.finish_reason is not None:
                 self._finished[choice.index] = choice.finish_reason
@@ -271,8 +275,13 @@ class StreamReader:
 
     @property
     def whole(self) -> bool:
-        """Every choice that began has ended: a stream that stops before that was cut, even if it stops politely."""
-        return bool(self._choices) and self._choices <= self._finished.keys()
+        """Every choice that began has ended: a stream that stops before that was cut, even if it stops politely.
+
+        Choices may come one after the other, so all that were asked for must have begun. The end mark stands in for
+        those that never do: some providers give one choice, whatever `n` asks.
+        """
+        begun = self._choices
+        return bool(begun) and begun <= self._finished.keys() and (self.done or len(begun) >= self._n)
 
     def answer(self, now: float) -> Answer:
         """The answer. Its body is the folded object, or empty when the chunks were not kept."""
@@ -291,33 +300,45 @@ def fold(chunks: list[bytes]) -> bytes:
     for data in chunks:
         chunk = _anything.decode(data)
         for piece in chunk.pop("choices", None) or ():
-            choice = choices.setdefault(piece["index"], {"index": piece["index"], "message": {}})
+            index = piece.get("index", 0)
+            choice = choices.setdefault(index, {"index": index, "message": {}})
             _merge(choice["message"], piece.pop("delta", None) or {})
-            choice.update({name: value for name, value in piece.items() if value is not None or name not in choice})
+            if piece.get("logprobs") is not None:
+                _merge(choice, {"logprobs": piece.pop("logprobs")})
+            _set(choice, piece)
         chunk.pop("obfuscation", None)
-        whole.update({name: value for name, value in chunk.items() if value is not None or name not in whole})
+        _set(whole, chunk)
     whole["object"] = "chat.completion"
     whole["choices"] = [choices[index] for index in sorted(choices)]
     for choice in whole["choices"]:
         choice["message"].setdefault("role", "assistant")
         choice["message"].setdefault("content", None)
-        for call in choice["message"].get("tool_calls", ()):
+        for call in choice["message"].get("tool_calls") or ():
             call.pop("index", None)
     return _encode(whole)
+
+
+def _set(known: dict[str, Any], said: dict[str, Any]) -> None:
+    """What was said last holds; null and the empty text say nothing."""
+    known.update({name: value for name, value in said.items() if value not in (None, "") or name not in known})
+
+
+_NAMING = frozenset({"id", "role", "type"})
+"""Texts of a delta that name something: some providers repeat them, whole or empty, with every piece."""
 
 
 def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
     """Add a delta to the message so far: texts grow, lists are merged by their index, the rest is set."""
     for name, value in delta.items():
         before = message.get(name)
-        if isinstance(value, str) and isinstance(before, str) and name not in ("role", "id", "type"):
+        if isinstance(value, str) and isinstance(before, str) and name not in _NAMING:
             message[name] = before + value
         elif isinstance(value, dict) and isinstance(before, dict):
             _merge(before, value)
         elif isinstance(value, list) and (isinstance(before, list) or before is None):
             message[name] = _merge_items(before or [], value)
-        elif value is not None or name not in message:
-            message[name] = value
+        else:
+            _set(message, {name: value})
 
 
 def _merge_items(items: list[Any], pieces: list[Any]) -> list[Any]:
@@ -341,13 +362,14 @@ def unfold(body: bytes) -> list[tuple[bytes, bool]]:
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage", "object")}
     head["object"] = "chat.completion.chunk"
     frames: list[tuple[bytes, bool]] = []
-    for choice in whole["choices"]:
-        index = choice["index"]
-        message = dict(choice["message"])
+    for position, choice in enumerate(whole["choices"]):
+        index = choice.get("index", position)
+        message = dict(choice.get("message") or {})
         if message.get("tool_calls"):
             message["tool_calls"] = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
-        piece = {"index": index, "delta": message, "logprobs": choice.get("logprobs"), "finish_reason": None}
-        end = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        others = {name: value for name, value in choice.items() if name != "message"}
+        piece = {**others, "index": index, "delta": message, "finish_reason": None}
+        end = {"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")}
         frames += [(sse.frame(_encode({**head, "choices": [part]})), False) for part in (piece, end)]
     if whole.get("usage"):
         frames.append((sse.frame(_encode({**head, "choices": [], "usage": whole["usage"]})), True))

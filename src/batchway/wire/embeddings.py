@@ -40,7 +40,11 @@ def _texts(given: str | list[str | int | list[int]]) -> tuple[str, ...]:
         return (given,)
     if isinstance(given[0], int):
         return ("\x00" * len(given),)
-    return tuple(item if isinstance(item, str) else "\x00" * (1 if isinstance(item, int) else len(item)) for item in given)
+    return tuple(item if isinstance(item, str) else "\x00" * _length(item) for item in given)
+
+
+def _length(tokens: int | list[int]) -> int:
+    return 1 if isinstance(tokens, int) else len(tokens)
 
 
 class _Vectors(Struct):

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from batchway.core.types import Answer, Endpoint, Usage
+from batchway.core.types import Answer, Endpoint, Prompt, Usage
 from batchway.wire import chat, embeddings, responses
 from batchway.wire.reading import Reading
 
@@ -20,7 +20,7 @@ class StreamReader(Protocol):
     def usage(self) -> Usage | None: ...
     @property
     def whole(self) -> bool: ...
-    def read(self, data: bytes, event: str | None = None) -> bool: ...
+    def read(self, data: bytes) -> bool: ...
     def answer(self, now: float) -> Answer: ...
 
 
@@ -32,9 +32,11 @@ class Front(Struct, frozen=True, kw_only=True):
     """Below the provider's base URL, and below `/v1` of ours."""
     read: Callable[[bytes], Reading]
     answer: Callable[[bytes, float], Answer]
-    follow: Callable[[bool], StreamReader] | None = None
-    """Makes a reader for a stream, told whether to keep what is needed to fold it; None: the endpoint does not stream."""
+    follow: Callable[[Prompt, bool], StreamReader] | None = None
+    """Makes a reader for the stream that answers a prompt, told whether to keep what is needed to fold it. None: the
+    endpoint does not stream."""
     unfold: Callable[[bytes], list[tuple[bytes, bool]]] | None = None
+    """The frames that an answer is as a stream, and which of them only hold the usage."""
     end_mark: bool = False
     """A stream ends with `data: [DONE]`."""
     enveloped: bool = False
@@ -47,7 +49,7 @@ FRONTS: Mapping[Endpoint, Front] = {
         path="/chat/completions",
         read=chat.read,
         answer=chat.answer,
-        follow=lambda fold: chat.StreamReader(fold=fold),
+        follow=lambda prompt, fold: chat.StreamReader(fold=fold, n=prompt.n),
         unfold=chat.unfold,
         end_mark=True,
         enveloped=True,
@@ -58,7 +60,7 @@ FRONTS: Mapping[Endpoint, Front] = {
         path="/responses",
         read=responses.read,
         answer=responses.answer,
-        follow=lambda fold: responses.StreamReader(fold=fold),
+        follow=lambda _prompt, _fold: responses.StreamReader(),
         unfold=responses.unfold,
     ),
 }

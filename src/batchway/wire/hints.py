@@ -1,6 +1,5 @@
 """How a request says the way it wants to go: body fields or `x-batchway-*` headers, read into `Hints`."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from math import isfinite
@@ -16,6 +15,8 @@ HEADER_PREFIX = "x-batchway-"
 MAX_ID = 200
 """Longest request_id in characters: it travels in a header and is a key of the store."""
 MAX_TAGS = 64
+SHOWN = 50
+"""Characters of a wrong value that its error repeats: enough to know it again."""
 
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "priority": get_args(Priority),
@@ -37,20 +38,21 @@ class HintFields(Struct):
     `provider` as an object is not ours: some providers have a field of that name, and it passes through.
     """
 
-    provider: str | dict[str, object] | None | UnsetType = UNSET
-    priority: Priority | None | UnsetType = UNSET
-    strategy: Strategy | None | UnsetType = UNSET
-    deadline: float | str | None | UnsetType = UNSET
-    request_id: str | None | UnsetType = UNSET
-    caller_id: str | None | UnsetType = UNSET
-    tags: dict[str, object] | None | UnsetType = UNSET
-    reuse: Reuse | None | UnsetType = UNSET
-    packing: Packing | None | UnsetType = UNSET
-    optimize: Optimize | None | UnsetType = UNSET
-    on_deadline: OnDeadline | None | UnsetType = UNSET
+    provider: str | dict[str, object] | UnsetType | None = UNSET
+    priority: Priority | UnsetType | None = UNSET
+    strategy: Strategy | UnsetType | None = UNSET
+    deadline: float | str | UnsetType | None = UNSET
+    request_id: str | UnsetType | None = UNSET
+    caller_id: str | UnsetType | None = UNSET
+    tags: dict[str, object] | UnsetType | None = UNSET
+    reuse: Reuse | UnsetType | None = UNSET
+    packing: Packing | UnsetType | None = UNSET
+    optimize: Optimize | UnsetType | None = UNSET
+    on_deadline: OnDeadline | UnsetType | None = UNSET
 
 
 _NAMES_IN_ORDER = HintFields.__struct_fields__
+_tags_text = msgspec.json.Decoder(dict[str, object])
 NO_HINTS = Hints()
 
 
@@ -73,6 +75,7 @@ def from_headers(headers: Mapping[str, str]) -> Hints:
         if name.startswith(HEADER_PREFIX):
             given[_hint_of(name)] = text
     if "idempotency-key" in headers:
+        _check_id("idempotency-key", headers["idempotency-key"])
         given.setdefault("request_id", headers["idempotency-key"])
     if not given:
         return NO_HINTS
@@ -92,7 +95,7 @@ def _hint_of(header: str) -> str:
     name = header.removeprefix(HEADER_PREFIX).replace("-", "_")
     if name not in NAMES:
         known = ", ".join(HEADER_PREFIX + hint.replace("_", "-") for hint in sorted(NAMES))
-        raise BadRequest(f"Unknown hint header '{header}'; the hints are {known}.", param=header)
+        raise BadRequest(f"Unknown hint header '{header[:SHOWN]}'; the hints are {known}.", param=header[:SHOWN])
     return name
 
 
@@ -108,7 +111,10 @@ def overlay(*layers: Hints) -> Hints:
 
 
 def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
-    """The instant meant by a deadline of seconds from now, or by an RFC 3339 instant."""
+    """The instant meant by a deadline of seconds from now, or by an RFC 3339 instant.
+
+    An instant may be past: whoever asks again with the same request_id still gets the answer that was in time.
+    """
     if deadline is None:
         return None
     if isinstance(deadline, str):
@@ -118,7 +124,7 @@ def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
             instant = None
         if instant is None or instant.tzinfo is None:
             raise BadRequest(
-                f"deadline: '{deadline}' is neither a number of seconds nor an RFC 3339 instant with an offset, "
+                f"deadline: '{deadline[:SHOWN]}' is neither a number of seconds nor an RFC 3339 instant with an offset, "
                 "such as 2026-11-20T18:00:00Z.",
                 param="deadline",
             )
@@ -129,23 +135,23 @@ def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
 
 
 def _check(hints: Hints) -> None:
-    name = hints.request_id
-    if name is not None and not (0 < len(name) <= MAX_ID and name.isascii() and name.isprintable() and " " not in name):
-        raise BadRequest(
-            f"request_id: give 1 to {MAX_ID} printable ASCII characters without spaces.", param="request_id"
-        )
+    if hints.request_id is not None:
+        _check_id("request_id", hints.request_id)
     if hints.tags is not None and len(hints.tags) > MAX_TAGS:
         raise BadRequest(f"tags: at most {MAX_TAGS}, not {len(hints.tags)}.", param="tags")
 
 
-def _tags(text: str) -> object:
+def _check_id(field: str, name: str) -> None:
+    if not (0 < len(name) <= MAX_ID and name.isascii() and name.isprintable() and " " not in name):
+        raise BadRequest(f"{field}: give 1 to {MAX_ID} printable ASCII characters without spaces.", param=field)
+
+
+def _tags(text: str) -> dict[str, object]:
     try:
-        tags = json.loads(text)
-    except ValueError:
-        tags = None
-    if not isinstance(tags, dict):
-        raise BadRequest(f"{HEADER_PREFIX}tags: give a JSON object, such as {{\"project\": \"x\"}}.", param="tags")
-    return tags
+        return _tags_text.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"{HEADER_PREFIX}tags: give a JSON object, such as {{\"project\": \"x\"}}."
+        raise BadRequest(message, param="tags") from error
 
 
 def _number_or_text(text: str) -> float | str:
@@ -156,20 +162,27 @@ def _number_or_text(text: str) -> float | str:
 
 
 def _not_allowed(field: str, value: object, allowed: tuple[str, ...]) -> BadRequest:
-    return BadRequest(f"{field}: '{value}' is not one of {', '.join(allowed)}.", param=field)
+    return BadRequest(f"{field}: '{str(value)[:SHOWN]}' is not one of {', '.join(allowed)}.", param=field)
 
 
 def refusal(error: msgspec.DecodeError) -> BadRequest:
     """What to tell the caller about a body that could not be read: where, what is wrong, what is allowed."""
     if not isinstance(error, msgspec.ValidationError):
         return BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json")
-    message, _, path = str(error).partition(" - at `$")
-    field = path.rstrip("`").removeprefix(".").replace("[...]", "[]") or None
-    if field in ALLOWED:
-        value = message.partition("'")[2].rstrip("'")
-        return _not_allowed(field, value, ALLOWED[field]) if value else _wrong_word(field, message)
-    return BadRequest(f"{field or 'body'}: {message[:1].lower()}{message[1:]}.", param=field, code="invalid_type")
+    message, field = _what_and_where(str(error))
+    if field in ALLOWED and message.startswith(_NOT_A_WORD):
+        return _not_allowed(field, message.removeprefix(_NOT_A_WORD).removesuffix("'"), ALLOWED[field])
+    choice = f"; allowed: {', '.join(ALLOWED[field])}" if field in ALLOWED else ""
+    message = f"{field or 'body'}: {message[:1].lower()}{message[1:]}{choice}."
+    return BadRequest(message, param=field or None, code="invalid_type")
 
 
-def _wrong_word(field: str, message: str) -> BadRequest:
-    return BadRequest(f"{field}: {message}; allowed: {', '.join(ALLOWED[field])}.", param=field)
+_NOT_A_WORD = "Invalid enum value '"
+
+
+def _what_and_where(text: str) -> tuple[str, str]:
+    """The two halves of msgspec's ``Expected `str`, got `int` - at `$.messages[...].role` ``; no path: all of it."""
+    message, at, path = text.rpartition(" - at `$")
+    if not at:
+        return text, ""
+    return message, path.removesuffix("`").removeprefix(".").replace("[...]", "[]")
