@@ -33,7 +33,7 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes) -> Non
 
 
 async def live(receive: Receive, send: Send) -> None:
-    """Answer the server's lifespan messages until it stops. What is open around this call is open as long as it runs."""
+    """Answer the server's lifespan messages until it stops: what is open around this call stays open as long."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

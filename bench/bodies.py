@@ -17,7 +17,7 @@ TWIN_DELAY_MS = 50
 CHUNK_DELAY_MS = 2
 """Between the chunks of a stream, so that they come one by one, as from a model."""
 
-_SYSTEM = "You are the support desk of a bookshop. Answer in two sentences, kindly, and name the order if one is given. "
+_SYSTEM = "You are the support desk of a bookshop. Answer in two sentences, kindly, and name the order if you can. "
 _USER = "My parcel should have come last week, and the tracking page has said the same since then. Where is it now? "
 _NUMBER = "@NUMBER"
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from time import perf_counter
+from typing import cast
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from bench.response import Reader, Response
 ROUTED_VIA = b"x-batchway-routed-via"
 
 
-class Target(Struct, frozen=True, kw_only=True):
+class Address(Struct, frozen=True, kw_only=True):
     """Where requests go: a port of this machine, and the bearer that they carry."""
 
     port: int
@@ -22,10 +23,14 @@ class Target(Struct, frozen=True, kw_only=True):
 
     def request(self, body: bytes) -> bytes:
         """A chat request as it goes over the wire."""
-        return (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\nauthorization: Bearer {self.bearer}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        ).encode() + body
+        lines = (
+            "POST /v1/chat/completions HTTP/1.1",
+            f"host: 127.0.0.1:{self.port}",
+            f"authorization: Bearer {self.bearer}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+        )
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 class Connection(asyncio.Protocol):
@@ -38,8 +43,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
@@ -107,13 +112,13 @@ def expect(marker: bytes) -> Check:
     return check
 
 
-async def closed_loop(opened: list[Connection], target: Target, bodies: Iterator[bytes], check: Check) -> Run:
+async def closed_loop(opened: list[Connection], address: Address, bodies: Iterator[bytes], check: Check) -> Run:
     """Every connection asks, waits for its answer and asks again, until the bodies are used up."""
     answered: Counter[str] = Counter()
 
     async def work(connection: Connection) -> None:
         for body in bodies:
-            response = await connection.ask(target.request(body))
+            response = await connection.ask(address.request(body))
             check(response)
             answered[response.header(ROUTED_VIA) or ""] += 1
 
@@ -124,17 +129,17 @@ async def closed_loop(opened: list[Connection], target: Target, bodies: Iterator
     return Run(requests=answered.total(), seconds=perf_counter() - started, answered=answered)
 
 
-async def open_loop(target: Target, bodies: Iterator[bytes], check: Check, *, rate: float, count: int) -> list[float]:
+async def open_loop(address: Address, bodies: Iterator[bytes], check: Check, *, rate: float, count: int) -> list[float]:
     """Ask at a steady rate, whether earlier requests are answered or not; the seconds that each took, in order.
 
     A request's time runs from its sending: the loop's own timers are no finer than a millisecond.
     """
-    free = [await connect(target.port)]
+    free = [await connect(address.port)]
     times: list[float] = []
 
     async def ask(body: bytes) -> None:
-        connection = free.pop() if free else await connect(target.port)
-        request = target.request(body)
+        connection = free.pop() if free else await connect(address.port)
+        request = address.request(body)
         sent = perf_counter()
         response = await connection.ask(request)
         times.append(perf_counter() - sent)

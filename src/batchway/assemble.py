@@ -36,7 +36,7 @@ PROFILES: Mapping[str, Hints] = {
     "saver": Hints(packing="auto", optimize="fit"),
     "batcher": Hints(priority="low"),
 }
-"""What each profile says where a request and its key say nothing (design §2)."""
+"""What each profile says where a request and its key say nothing."""
 
 
 PROVIDERS = tuple(
@@ -185,7 +185,7 @@ class Gateway(Struct, kw_only=True):
         return len(self.planner.memory.cache), self.planner.memory.cache.size
 
     def providers_healthy(self) -> dict[str, bool]:
-        """By provider, whether it has a key (as seeds/004 means it), or needs none."""
+        """By provider, whether it has a key, or needs none."""
         return {
             row.name: (account := self.accounts.get(row.name)) is not None
             and (account.key is not None or not row.needs_key)

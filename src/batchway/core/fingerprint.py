@@ -1,4 +1,4 @@
-"""When two requests are the same, and when one's answer may serve the other (design: reuse).
+"""When two requests are the same, and when one's answer may serve the other.
 
 Three ways of reuse, from the widest to the narrowest rule:
 - cache and coalescing: the request allows it (`reuse`), see `reusable`;

@@ -87,7 +87,7 @@ RULES: Mapping[str, WindowRule] = MappingProxyType(
         "query.low": WindowRule(max_wait=4.0, max_size=4),
     }
 )
-"""The windows that batchway's surfaces promise, by name (design §10)."""
+"""The windows that batchway's surfaces promise, by name."""
 
 
 class Policy(Struct, frozen=True, kw_only=True):

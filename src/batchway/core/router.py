@@ -1,6 +1,6 @@
 """Which lane a request takes, and why: every lane is a candidate with a cost, a chance to be on time and a reason.
 
-Rules (design §4.3): the cheapest lane with enough chance wins; `strategy` overrides; `high` is always direct, `low` is
+Rules: the cheapest lane with enough chance wins; `strategy` overrides; `high` is always direct, `low` is
 batch if offered, else flex, else direct; `normal` follows the deadline, and without one is interactive.
 """
 

@@ -1,1 +1,1 @@
-"""Providers: vendors are translators. A provider is a row in `registry` and a dialect, which only encodes and decodes."""
+"""Providers: vendors are translators, each a row in `registry` and a dialect, which only encodes and decodes."""

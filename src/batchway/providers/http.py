@@ -10,19 +10,17 @@ from datetime import timedelta
 from typing import Self
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import (
-    ConnectError,
-    ConnectTimeoutError,
-    PoolTimeoutError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
+from pyreqwest.exceptions import PoolTimeoutError, PyreqwestError, RequestTimeoutError
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from batchway import __version__
 from batchway.core.errors import Theirs, Unreachable, UpstreamCut, UpstreamMalformed, UpstreamTimeout
 from batchway.ports import Incoming, Outgoing
+
+CONNECTING = "client error (Connect)"
+"""Among its causes, what tells a failure to connect from one after the request was sent. pyreqwest calls both
+ConnectError, and a time-out before the first byte of the answer ConnectTimeoutError; only the first is safe to retry."""
 
 
 class HttpSender:
@@ -75,7 +73,10 @@ class HttpSender:
         request = self._client.request(outgoing.method, outgoing.url).body_bytes(outgoing.body)
         for name, value in outgoing.headers:
             request = request.header(name, value)
-        return (request.timeout(timeout) if timeout is not None else request).build_streamed()
+        if timeout is not None:
+            return request.timeout(timeout).build_streamed()
+        # By default it reads 64 KiB ahead before it gives the first byte: a whole stream, for most.
+        return request.streamed_read_buffer_limit(0).build_streamed()
 
 
 class _Stream:
@@ -115,9 +116,10 @@ class _Stream:
 def translate(error: PyreqwestError, url: str) -> Theirs:
     """What a failure of the client means for the request: was it sent, may it be billed."""
     host = url.split("/", 3)[2]
-    causes = error.args[1].get("causes") if len(error.args) > 1 and isinstance(error.args[1], dict) else None
-    reason = causes[-1]["message"] if causes else error.message
-    if isinstance(error, ConnectError | ConnectTimeoutError | PoolTimeoutError):
+    details = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], dict) else {}
+    causes = [cause["message"] for cause in details.get("causes") or ()]
+    reason = causes[-1] if causes else error.message
+    if isinstance(error, PoolTimeoutError) or CONNECTING in causes:
         return Unreachable(f"No connection to {host} ({reason}); nothing was sent.")
     if isinstance(error, RequestTimeoutError):
         return UpstreamTimeout(f"{host} did not answer in time (request_timeout); it may still bill the request.")

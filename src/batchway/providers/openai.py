@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Struct
 
 from batchway.core.errors import UpstreamMalformed
 from batchway.core.limits import Report
@@ -19,27 +22,26 @@ PASSING = frozenset({408, 409, 425, 429, 498, 500, 502, 503, 504, 520, 521, 522,
 5xx, and Groq's 498 (flex capacity)."""
 
 FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""Codes of a 429 that waiting does not heal (providers.md §13.2)."""
+"""Codes or types of a 429 that waiting does not heal (providers.md §13.2)."""
 
-_SCRUB = re.compile(rb"(?:sk|xai|gsk|bw|key)-[A-Za-z0-9_*\-]{4,}|Bearer\s+[^\s\"\\]+")
+_SCRUB = re.compile(rb"\b(?:(?:sk|xai|bw|key)-|gsk_)[A-Za-z0-9_*\-]{4,}|\bBearer\s+[A-Za-z0-9._~+/=\-]{16,}")
+SHORTEST_KEY = 8
+"""Characters. A shorter one is a placeholder, such as `EMPTY` for a local server, and may be a word of the error."""
 MAX_ERROR_BODY = 64 * 1024
 """Bytes of an error body that are passed on."""
 
 
-class _Error(Struct):
+class _Error(Struct, frozen=True, kw_only=True):
+    """What a provider's error says, whatever its shape (providers.md §13.1)."""
+
     message: str | None = None
     type: str | None = None
     param: str | None = None
-    code: str | int | None = None
+    code: str | None = None
 
 
-class _ErrorBody(Struct):
-    error: _Error | str | UnsetType = UNSET
-    message: str | UnsetType = UNSET
-    detail: Raw | UnsetType = UNSET
-
-
-_error_body = msgspec.json.Decoder(_ErrorBody, strict=False)
+_anything = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
 _STREAM_USAGE = body.raw({"include_usage": True})
 
 
@@ -79,54 +81,70 @@ class OpenAIDialect:
             return self.fault(incoming)
         try:
             return FRONTS[request.endpoint].answer(incoming.body, now)
-        except msgspec.DecodeError as error:
-            return self._malformed(f"answered {incoming.status} with a body that is not a {request.endpoint} object", error)
+        except ValueError as error:  # Not JSON, not of this shape, or not UTF-8 where it is read.
+            reported = self._reported(incoming.body)
+            if reported is not None:
+                return reported
+            what = f"answered {incoming.status} with a body that is not a {request.endpoint} object"
+            return self._malformed(what, error)
 
     def follow(self, request: Request, *, fold: bool) -> StreamReader:
         """A reader of the endpoint's stream."""
         follow = FRONTS[request.endpoint].follow
         assert follow is not None, f"{request.endpoint} does not stream"
-        return follow(fold)
+        return follow(request.prompt, fold)
 
     def fault(self, incoming: Incoming) -> Fault:
         """An error status with the provider's own words, scrubbed of keys, passed through."""
-        text = scrub(incoming.body[:MAX_ERROR_BODY])
+        text = self._scrub(incoming.body)
         error = _read_error(text)
-        code = str(error.code) if error.code is not None else None
-        passing = incoming.status in PASSING and code not in FINAL_CODES
-        if incoming.headers.get("x-should-retry") == "false":
-            passing = False
+        # A redirect is never followed and means nothing to our caller.
+        redirected = incoming.status < 400
+        hint = "a redirect, which is not followed: check its base URL" if redirected else "and gave no reason"
         return Fault(
             whose="theirs",
-            # A redirect is never followed and means nothing to our caller.
-            status=incoming.status if incoming.status >= 400 else 502,
+            status=502 if redirected else incoming.status,
             type=error.type or "upstream_error",
-            code=code,
-            message=error.message or f"'{self._name}' answered {incoming.status}.",
+            code=error.code,
+            message=error.message or f"'{self._name}' answered {incoming.status}, {hint}.",
             param=error.param,
             retry_after=retry_after(incoming.headers),
-            passing=passing,
+            passing=_is_passing(incoming, error),
             body=text,
             healthy=incoming.status < 500,
         )
 
     def error_frame(self, error: bytes) -> Fault:
         """An error inside a stream: its status was 200 already, so the words are all there is."""
-        wrapped = error if b'"error"' in error else b'{"error":' + error + b"}"
-        text = scrub(wrapped[:MAX_ERROR_BODY])
-        read = _read_error(text)
+        text = self._scrub(b'{"error":' + error + b"}")
+        return self._worded(_read_error(text), text)
+
+    def _reported(self, content: bytes) -> Fault | None:
+        """The fault that a 2xx reports in its body: OpenRouter answers 200 first and may fail later."""
+        text = self._scrub(content)
+        error = _read_error(text)
+        return self._worded(error, text) if error.message is not None else None
+
+    def _worded(self, error: _Error, text: bytes) -> Fault:
         return Fault(
             whose="theirs",
             status=502,
-            type=read.type or "upstream_error",
-            code=str(read.code) if read.code is not None else "upstream_error",
-            message=read.message or f"'{self._name}' reported an error inside the stream.",
-            param=read.param,
+            type=error.type or "upstream_error",
+            code=error.code or "upstream_error",
+            message=error.message or f"'{self._name}' reported an error where an answer was due.",
+            param=error.param,
             billed="unknown",
             passing=True,
             body=text,
             healthy=False,
         )
+
+    def _scrub(self, text: bytes) -> bytes:
+        """The beginning of an error body as it may be shown: valid UTF-8, without our key or anything like one."""
+        readable = text[:MAX_ERROR_BODY].decode(errors="replace")
+        if self._key is not None and len(self._key) >= SHORTEST_KEY:
+            readable = readable.replace(self._key, "[key]")
+        return scrub(readable.encode())
 
     def report(self, headers: Mapping[str, str], now: float) -> Report | None:
         """The `x-ratelimit-*` headers and Retry-After (providers.md §13.3); None where there are none."""
@@ -151,28 +169,48 @@ class OpenAIDialect:
 def _asking_for_usage(content: bytes) -> bytes:
     """The body with `stream_options.include_usage`, its other options kept."""
     fields = body.fields(content)
-    given = fields.get("stream_options")
-    if given is None or bytes(given) == b"null":
+    options = fields.get("stream_options")
+    if options is None or body.given(options) is None:
         fields["stream_options"] = _STREAM_USAGE
     else:
-        options = body.fields(bytes(given))
-        options["include_usage"] = body.raw(True)
-        fields["stream_options"] = body.raw(options)
+        fields["stream_options"] = body.raw(body.fields(bytes(options)) | {"include_usage": body.raw(True)})
     return body.join(fields)
 
 
 def _read_error(text: bytes) -> _Error:
+    """The words of an error body: `{"error": {…}}`, `{"error": "…"}`, flat, `{"detail": …}`, or a list of one."""
     try:
-        read = _error_body.decode(text)
+        said = _anything.decode(text)
     except msgspec.DecodeError:
         return _Error()
-    if isinstance(read.error, _Error):
-        return read.error
-    if isinstance(read.error, str):
-        return _Error(message=read.error)
-    if isinstance(read.message, str):
-        return _Error(message=read.message)
-    return _Error(message=bytes(read.detail).decode(errors="replace")) if isinstance(read.detail, Raw) else _Error()
+    if isinstance(said, list) and said:
+        said = said[0]
+    if not isinstance(said, dict):
+        return _Error()
+    inner = said.get("error")
+    found = inner if isinstance(inner, dict) else said
+    message = found.get("message") or (inner if isinstance(inner, str) else None) or found.get("detail")
+    return _Error(
+        message=_words(message),
+        type=_words(found.get("type")),
+        param=_words(found.get("param")),
+        code=_words(found.get("code")),
+    )
+
+
+def _words(value: Any) -> str | None:
+    """A value of an error as text; what is no text is shown as JSON."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return _encode(value).decode()
+
+
+def _is_passing(incoming: Incoming, error: _Error) -> bool:
+    """Whether the same request may succeed later. `x-should-retry` is the provider's own word on it."""
+    told = incoming.headers.get("x-should-retry")
+    if told in ("true", "false"):
+        return told == "true"
+    return incoming.status in PASSING and FINAL_CODES.isdisjoint((error.code, error.type))
 
 
 def scrub(text: bytes) -> bytes:
@@ -181,22 +219,42 @@ def scrub(text: bytes) -> bytes:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after`. A date is left out: it would need the provider's clock."""
+    """Seconds from `retry-after-ms`, or from `retry-after` as seconds or as a date; None if neither can be read."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         given = headers.get(name)
-        if given is not None:
-            try:
-                return max(0.0, float(given) * unit)
-            except ValueError:
-                continue
-    return None
+        if given is None:
+            continue
+        seconds = _number(given)
+        if seconds is not None:
+            return max(0.0, seconds * unit)
+    return _until_date(headers)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _until_date(headers: Mapping[str, str]) -> float | None:
+    """Seconds to a `retry-after` date, by the provider's own clock: its `date` header. None where one is missing."""
+    try:
+        when, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        return max(0.0, (when - now).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and _WHOLE.fullmatch(text) else None
 
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_DURATION = re.compile(
+    r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
+)
 
 
 def _later(text: str | None, now: float) -> float | None:

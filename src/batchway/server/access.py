@@ -1,4 +1,4 @@
-"""Who may come in: gateway keys, Host names, origins. Found out before a body is read (design §7)."""
+"""Who may come in: gateway keys, Host names, origins. Found out before a body is read."""
 
 from collections.abc import Mapping, Sequence
 

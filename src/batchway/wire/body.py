@@ -1,5 +1,7 @@
 """A request body as bytes: checked before it is read, changed field by field, every other byte left as it came."""
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, UnsetType
 
@@ -77,14 +79,19 @@ def given(value: Raw | UnsetType) -> bytes | None:
     return None if content == b"null" else content
 
 
+def parse(content: bytes) -> Any:
+    """What a provider sent as JSON, decoded in full. Bytes that are not UTF-8 become U+FFFD: the answer is paid for."""
+    return _anything.decode(content.decode(errors="replace"))
+
+
 def canonical(body: bytes, without: frozenset[str]) -> bytes:
     """The object with sorted keys and no spaces; its top level without nulls and the named fields, and with whole
-    numbers as integers: `temperature` 0 and 0.0 are one. Raises BadRequest for what no double can hold."""
-    try:
-        content = _anything.decode(body)
-    except msgspec.DecodeError as error:
-        # Fields that nobody reads are skipped, and their numbers with them: this is the first to look at them.
-        raise BadRequest(f"The body cannot be read as JSON: {error}.", code="invalid_json") from error
+    numbers as integers: `temperature` 0 and 0.0 are one.
+
+    Raises msgspec.ValidationError for a number past all floats (or an integer of thousands of digits): fields that
+    nobody reads are skipped, so this is the first to look at all of them.
+    """
+    content = _anything.decode(body)
     kept = {
         name: int(value) if type(value) is float and value.is_integer() else value
         for name, value in content.items()

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
-from batchway.wire.body import given
+from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
 
@@ -214,7 +214,7 @@ def content(body: bytes) -> str | None:
     """The text of the first choice of a chat.completion; None where it is none, or cannot be read as one."""
     try:
         choices = _reply.decode(body).choices
-    except msgspec.DecodeError:
+    except ValueError:
         # A convenience beside the choices: an answer that is paid for is not lost over it.
         return None
     message = choices[0].message if choices else None
@@ -234,7 +234,6 @@ class _Chunk(Struct):
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
-_anything = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -298,7 +297,7 @@ def fold(chunks: list[bytes]) -> bytes:
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for data in chunks:
-        chunk = _anything.decode(data)
+        chunk = parse(data)
         for piece in chunk.pop("choices", None) or ():
             index = piece.get("index", 0)
             choice = choices.setdefault(index, {"index": index, "message": {}})
@@ -358,7 +357,7 @@ def _index(item: Any) -> int | None:
 def unfold(body: bytes) -> list[tuple[bytes, bool]]:
     """The frames of a stream that adds up to this chat.completion; True marks the one that only holds the usage.
     The end mark is left to whoever sends them."""
-    whole = _anything.decode(body)
+    whole = parse(body)
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage", "object")}
     head["object"] = "chat.completion.chunk"
     frames: list[tuple[bytes, bool]] = []
@@ -368,9 +367,11 @@ def unfold(body: bytes) -> list[tuple[bytes, bool]]:
         if message.get("tool_calls"):
             message["tool_calls"] = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
         others = {name: value for name, value in choice.items() if name != "message"}
+        # As OpenAI does: the role first, alone. The SDK doubles the logprobs of a choice that they come with.
+        begin = {"index": index, "delta": {"role": message.pop("role", "assistant")}, "finish_reason": None}
         piece = {**others, "index": index, "delta": message, "finish_reason": None}
         end = {"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")}
-        frames += [(sse.frame(_encode({**head, "choices": [part]})), False) for part in (piece, end)]
+        frames += [(sse.frame(_encode({**head, "choices": [part]})), False) for part in (begin, piece, end)]
     if whole.get("usage"):
         frames.append((sse.frame(_encode({**head, "choices": [], "usage": whole["usage"]})), True))
     return frames

@@ -104,10 +104,12 @@ def overlay(*layers: Hints) -> Hints:
     spoken = [layer for layer in layers if layer is not NO_HINTS]
     if len(spoken) < 2:
         return spoken[0] if spoken else NO_HINTS
-    return Hints(**{
-        name: next((value for layer in spoken if (value := getattr(layer, name)) is not None), None)
-        for name in Hints.__struct_fields__
-    })
+    return Hints(
+        **{
+            name: next((value for layer in spoken if (value := getattr(layer, name)) is not None), None)
+            for name in Hints.__struct_fields__
+        }
+    )
 
 
 def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
@@ -119,13 +121,14 @@ def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
         return None
     if isinstance(deadline, str):
         try:
-            instant = datetime.fromisoformat(deadline)
+            # RFC 3339 lets `t` and `z` be small.
+            instant = datetime.fromisoformat(deadline.upper())
         except ValueError:
             instant = None
         if instant is None or instant.tzinfo is None:
             raise BadRequest(
-                f"deadline: '{deadline[:SHOWN]}' is neither a number of seconds nor an RFC 3339 instant with an offset, "
-                "such as 2026-11-20T18:00:00Z.",
+                f"deadline: '{deadline[:SHOWN]}' is neither a number of seconds nor an RFC 3339 instant with an "
+                "offset, such as 2026-11-20T18:00:00Z.",
                 param="deadline",
             )
         return instant.timestamp()
@@ -150,7 +153,7 @@ def _tags(text: str) -> dict[str, object]:
     try:
         return _tags_text.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        message = f"{HEADER_PREFIX}tags: give a JSON object, such as {{\"project\": \"x\"}}."
+        message = f'{HEADER_PREFIX}tags: give a JSON object, such as {{"project": "x"}}.'
         raise BadRequest(message, param="tags") from error
 
 
@@ -171,18 +174,19 @@ def refusal(error: msgspec.DecodeError) -> BadRequest:
         return BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json")
     message, field = _what_and_where(str(error))
     if field in ALLOWED and message.startswith(_NOT_A_WORD):
-        return _not_allowed(field, message.removeprefix(_NOT_A_WORD).removesuffix("'"), ALLOWED[field])
+        return _not_allowed(field, message.removeprefix(_NOT_A_WORD)[1:-1], ALLOWED[field])
     choice = f"; allowed: {', '.join(ALLOWED[field])}" if field in ALLOWED else ""
     message = f"{field or 'body'}: {message[:1].lower()}{message[1:]}{choice}."
     return BadRequest(message, param=field or None, code="invalid_type")
 
 
-_NOT_A_WORD = "Invalid enum value '"
+_NOT_A_WORD = "Invalid enum value "
+"""Then comes the value as Python writes it, in quotes of either kind."""
 
 
 def _what_and_where(text: str) -> tuple[str, str]:
-    """The two halves of msgspec's ``Expected `str`, got `int` - at `$.messages[...].role` ``; no path: all of it."""
+    """The two halves of msgspec's ``Expected `str`, got `int` - at `$.messages[0].role` ``; no path: all of it."""
     message, at, path = text.rpartition(" - at `$")
     if not at:
         return text, ""
-    return message, path.removesuffix("`").removeprefix(".").replace("[...]", "[]")
+    return message, path.removesuffix("`").removeprefix(".")

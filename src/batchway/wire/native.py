@@ -44,9 +44,7 @@ def envelope(
 def error_body(fault: Fault, request_id: str | None) -> bytes:
     """A fault in OpenAI's shape, with our fields beside it; a provider's own error object is kept as it came."""
     own = _upstream_error(fault.body)
-    error = own or body.raw(
-        {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
-    )
+    error = own or body.raw({"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code})
     return _encode({"error": error, "status": "failed", "request_id": request_id, "content": None})
 
 

@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
+from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
 
@@ -40,12 +41,14 @@ class _ResponsesBody(HintFields):
     conversation: Raw | UnsetType = UNSET
     user: str | None = None
     safety_identifier: str | None = None
+    top_logprobs: int | None = None
     tools: Raw | UnsetType = UNSET
     text: Raw | UnsetType = UNSET
 
 
 _body = msgspec.json.Decoder(_ResponsesBody)
-_NULL = b"null"
+_SYSTEM = frozenset({"system", "developer"})
+_MEDIA = {"input_image": "images", "input_file": "images", "input_audio": "audio"}
 
 
 def read(body: bytes) -> Reading:
@@ -54,58 +57,62 @@ def read(body: bytes) -> Reading:
         asked = _body.decode(body)
     except msgspec.DecodeError as error:
         raise refusal(error) from error
-    if not asked.input and not _given(asked.prompt) and not asked.previous_response_id:
+    if not asked.input and not _has_other_input(asked):
         raise BadRequest("input: give a text or a list of items.", param="input", code="missing_required_parameter")
     hints, ours = from_body(asked)
-    texts, features = _texts(asked)
+    texts, system, features = _texts(asked)
     prompt = Prompt(
         model=asked.model or "",
         texts=tuple(texts),
-        system=asked.instructions or "",
+        system="\n".join(system),
         stream=asked.stream is True,
         temperature=asked.temperature,
         top_p=asked.top_p,
         max_output=asked.max_output_tokens,
         features=tuple(sorted(features)),
     )
-    return Reading(prompt=prompt, hints=hints, ours=ours, user=asked.safety_identifier or asked.user, include_usage=True)
+    user = asked.safety_identifier or asked.user
+    return Reading(prompt=prompt, hints=hints, ours=ours, user=user, include_usage=True)
 
 
-def _given(value: Raw | UnsetType) -> bool:
-    return value is not UNSET and bytes(value) != _NULL
+def _has_other_input(asked: _ResponsesBody) -> bool:
+    """The model reads a template, or what was said before: there may be nothing to add."""
+    return bool(given(asked.prompt) or asked.previous_response_id or given(asked.conversation))
 
 
-def _texts(asked: _ResponsesBody) -> tuple[list[str], set[str]]:
+def _texts(asked: _ResponsesBody) -> tuple[list[str], list[str], set[str]]:
+    """All texts in order, those of the system, and what rules lanes out."""
     texts = [asked.instructions] if asked.instructions else []
+    system = list(texts)
     features: set[str] = set()
     if isinstance(asked.input, str):
         texts.append(asked.input)
     for item in asked.input if isinstance(asked.input, list) else ():
-        texts += _item_texts(item, features)
+        said = _item_texts(item, features)
+        texts += said
+        if item.role in _SYSTEM:
+            system += said
     for name, value in (("tools", asked.tools), ("response_format", asked.text)):
-        if _given(value):
+        if (wanted := given(value)) is not None:
             features.add(name)
-            texts.append(bytes(value).decode())
+            texts.append(wanted.decode())
+    if asked.top_logprobs:
+        features.add("logprobs")
     # A response is stored at the provider unless the caller says `store: false`.
-    if asked.store is not False or asked.background or asked.previous_response_id or _given(asked.conversation):
+    if asked.store is not False or asked.background or asked.previous_response_id or given(asked.conversation):
         features.add("stateful")
-    return texts, features
+    return texts, system, features
 
 
 def _item_texts(item: _Item, features: set[str]) -> list[str]:
-    texts = [item.content] if isinstance(item.content, str) else []
-    for part in item.content if isinstance(item.content, list) else ():
-        if part.text is not None:
-            texts.append(part.text)
-        elif part.type in ("input_image", "input_file"):
-            features.add("images")
-        elif part.type == "input_audio":
-            features.add("audio")
+    parts = item.content if isinstance(item.content, list) else []
+    texts = [item.content] if isinstance(item.content, str) else [part.text for part in parts if part.text is not None]
+    features.update(_MEDIA[part.type] for part in parts if part.type in _MEDIA)
     if item.arguments is not None:
         features.add("tools")
         texts.append(item.arguments)
-    if _given(item.output):
-        texts.append(bytes(item.output).decode())
+    if (output := given(item.output)) is not None:
+        texts.append(output.decode())
     return texts
 
 
@@ -119,8 +126,8 @@ class _OutputDetails(Struct):
 
 
 class _ResponseUsage(Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
 
@@ -149,8 +156,8 @@ def answer(body: bytes, now: float) -> Answer:
 def _usage(usage: _ResponseUsage, tier: str | None) -> Usage:
     read, written = usage.input_tokens_details, usage.output_tokens_details
     return Usage(
-        input=usage.input_tokens,
-        output=usage.output_tokens,
+        input=usage.input_tokens or 0,
+        output=usage.output_tokens or 0,
         cached=(read.cached_tokens or 0) if read else 0,
         cache_written=(read.cache_write_tokens or 0) if read else 0,
         reasoning=(written.reasoning_tokens or 0) if written else 0,
@@ -161,6 +168,7 @@ def _usage(usage: _ResponseUsage, tier: str | None) -> Usage:
 class _Event(Struct):
     type: str = ""
     response: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -171,20 +179,23 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 class StreamReader:
     """Follows the events of one response. The last one holds the whole object, so nothing needs to be folded."""
 
-    def __init__(self, *, fold: bool) -> None:
-        self._last: bytes | None = None
+    def __init__(self) -> None:
+        self._last: Answer | None = None
         self.done = False
         self.error: bytes | None = None
 
-    def read(self, data: bytes, event: str | None = None) -> bool:
-        """Take the data of one frame. Never only usage: that is part of the last event."""
+    def read(self, data: bytes) -> bool:
+        """Take the data of one frame. Never only usage: that is part of the last event.
+
+        Raises msgspec.DecodeError when it is not an event, or ends without a response object.
+        """
         if data == b"[DONE]":
             return False
-        known = _event.decode(data)
-        if known.type == "error":
-            self.error = data
-        elif known.type in ENDS and _given(known.response):
-            self._last = bytes(known.response)
+        event = _event.decode(data)
+        if event.type == "error":
+            self.error = given(event.error) or data
+        elif event.type in ENDS and (whole := given(event.response)) is not None:
+            self._last = answer(whole, 0.0)
             self.done = True
         return False
 
@@ -196,24 +207,25 @@ class StreamReader:
     @property
     def usage(self) -> Usage | None:
         """What the response cost, once its last event has come."""
-        return answer(self._last, 0.0).usage if self._last is not None else None
+        return self._last.usage if self._last is not None else None
 
     def answer(self, now: float) -> Answer:
         """The response object of the last event."""
         if self._last is None:
             return Answer(body=b"", complete=False, finished_at=now)
-        return answer(self._last, now)
+        return msgspec.structs.replace(self._last, finished_at=now)
 
 
-_anything = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
 def unfold(body: bytes) -> list[tuple[bytes, bool]]:
     """The frames of a stream that ends in this response object."""
-    whole = _anything.decode(body)
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
-    events: list[dict[str, Any]] = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
+    whole = parse(body)
+    begun = {name: _AT_FIRST.get(name, value) for name, value in whole.items()}
+    events: list[dict[str, Any]] = [
+        {"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")
+    ]
     for index, item in enumerate(whole["output"]):
         events += _item_events(index, item)
     events.append({"type": f"response.{whole.get('status') or 'completed'}", "response": whole})
@@ -223,20 +235,49 @@ def unfold(body: bytes) -> list[tuple[bytes, bool]]:
     ]
 
 
+_AT_FIRST: dict[str, Any] = {
+    "status": "in_progress",
+    "output": [],
+    "usage": None,
+    "completed_at": None,
+    "incomplete_details": None,
+}
+"""What a response object does not say yet when its stream begins."""
+
+_PARTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "output_text": ("text", "response.output_text", {"logprobs": []}),
+    "reasoning_text": ("text", "response.reasoning_text", {}),
+    "refusal": ("refusal", "response.refusal", {}),
+}
+"""By type of part: the field that its text grows in, the events that grow it, and what these hold besides."""
+
+
 def _item_events(index: int, item: dict[str, Any]) -> list[dict[str, Any]]:
     """An item comes empty, grows by its parts, and is given whole at its end."""
     at = {"output_index": index}
-    named = {**at, "item_id": item.get("id")}
-    empty = {**item, "status": "in_progress", "content": []} if "content" in item else {**item, "status": "in_progress"}
-    events: list[dict[str, Any]] = [{"type": "response.output_item.added", **at, "item": empty}]
+    here = {**at, "item_id": item.get("id", "")}
+    empty = {"status": "in_progress", "content": [], "arguments": ""}
+    added = {**item, **{name: value for name, value in empty.items() if name in item}}
+    events: list[dict[str, Any]] = [{"type": "response.output_item.added", **at, "item": added}]
     for number, part in enumerate(item.get("content") or ()):
-        here = {**named, "content_index": number}
-        events.append({"type": "response.content_part.added", **here, "part": {**part, **({"text": ""} if "text" in part else {})}})
-        if part.get("type") == "output_text":
-            events.append({"type": "response.output_text.delta", **here, "delta": part["text"], "logprobs": []})
-            events.append({"type": "response.output_text.done", **here, "text": part["text"], "logprobs": []})
-        events.append({"type": "response.content_part.done", **here, "part": part})
+        events += _part_events({**here, "content_index": number}, part)
     if item.get("type") == "function_call":
-        events.append({"type": "response.function_call_arguments.delta", **named, "delta": item.get("arguments", "")})
-        events.append({"type": "response.function_call_arguments.done", **named, "arguments": item.get("arguments", "")})
+        name, arguments = item.get("name"), item.get("arguments", "")
+        events.append({"type": "response.function_call_arguments.delta", **here, "delta": arguments})
+        done = {"type": "response.function_call_arguments.done", **here, "name": name, "arguments": arguments}
+        events.append(done)
     return [*events, {"type": "response.output_item.done", **at, "item": item}]
+
+
+def _part_events(here: dict[str, Any], part: dict[str, Any]) -> list[dict[str, Any]]:
+    field, event, more = _PARTS.get(part.get("type", ""), ("", "", {}))
+    added = {**part, field: ""} if field else part
+    growing = [
+        {"type": f"{event}.delta", **here, "delta": part.get(field, ""), **more},
+        {"type": f"{event}.done", **here, field: part.get(field, ""), **more},
+    ]
+    return [
+        {"type": "response.content_part.added", **here, "part": added},
+        *(growing if field else ()),
+        {"type": "response.content_part.done", **here, "part": part},
+    ]

@@ -1,0 +1,85 @@
+"""What is measured: a row for each case. A new case is a row, and a subject where it needs another process."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+from msgspec import Struct
+
+from bench import bodies, peers, subjects
+from bench.processes import Running
+from bench.subjects import Place
+
+Starter = Callable[[Place], AbstractContextManager[Running]]
+
+SUBJECTS: Mapping[str, Starter] = {
+    "yardstick": subjects.yardstick,
+    "bare": subjects.bare,
+    "gateway": subjects.gateway,
+}
+PEERS: Mapping[str, tuple[Starter, Callable[[], str]]] = {
+    "nginx": (peers.nginx, peers.nginx_version),
+    "LiteLLM": (peers.litellm, peers.litellm_version),
+}
+"""How to start each, and how to ask its version."""
+
+CHAT = b'"chat.completion"'
+STREAM = b"data: [DONE]"
+
+STRAIGHT = "upstream, straight"
+YARDSTICK = "yardstick (aiohttp)"
+BARE = "bare (pyreqwest)"
+DIRECT = "batchway direct"
+CACHE_HIT = "batchway cache hit"
+COALESCED = "batchway coalesced"
+STREAM_YARDSTICK = "yardstick, stream"
+STREAMING = "batchway streaming"
+NGINX = "nginx"
+LITELLM = "LiteLLM proxy"
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One row of the table."""
+
+    name: str
+    subject: str
+    bodies: Callable[[Iterator[int]], Iterator[bytes]] = bodies.varied
+    marker: bytes = CHAT
+    """What every answer must hold."""
+    beside: str = YARDSTICK
+    """The case that its CPU time is divided by, round by round."""
+    share: float = 1.0
+    """Of the requests of a round: the slow ones make do with fewer."""
+    counted: bool = True
+    """CPU time and requests/s are measured."""
+    timed: bool = True
+    """Latency is measured."""
+
+
+CASES = (
+    Case(name=STRAIGHT, subject="upstream", counted=False),
+    Case(name=YARDSTICK, subject="yardstick"),
+    Case(name=BARE, subject="bare"),
+    Case(name=DIRECT, subject="gateway"),
+    Case(name=CACHE_HIT, subject="gateway", bodies=bodies.repeated),
+    Case(name=COALESCED, subject="gateway", bodies=bodies.twins, share=0.25, timed=False),
+    Case(
+        name=STREAM_YARDSTICK,
+        subject="yardstick",
+        bodies=bodies.streams,
+        marker=STREAM,
+        beside=STREAM_YARDSTICK,
+        share=0.1,
+        timed=False,
+    ),
+    Case(
+        name=STREAMING,
+        subject="gateway",
+        bodies=bodies.streams,
+        marker=STREAM,
+        beside=STREAM_YARDSTICK,
+        share=0.1,
+        timed=False,
+    ),
+    Case(name=NGINX, subject="nginx"),
+    Case(name=LITELLM, subject="LiteLLM", share=0.05),
+)

@@ -1,0 +1,93 @@
+"""Every command leaves an event with its time and its reason."""
+
+from typing import Any, get_args
+
+import pytest
+from tests.core.asking import request
+
+from batchway.core import commands, events
+from batchway.core.types import Answer, Charge, Fault, Usage
+
+AT = 1002.5
+ASKED = request(id="r-1", model="gpt", asked_at=1000.0)
+TWIN = request(id="r-2", asked_at=1001.0)
+FAULT = Fault(whose="theirs", status=500, type="t", code=None, message="m")
+CHARGE = Charge(
+    call_id="c-1",
+    request_id="r-1",
+    tenant="t",
+    key="k",
+    provider="openai",
+    model="gpt",
+    via="direct",
+    usage=Usage(),
+    cost=5,
+    counterfactual=9,
+    at=1.0,
+)
+
+TOLD: list[tuple[commands.Command, events.Event]] = [
+    (
+        commands.Look(request=ASKED, why="w"),
+        events.Waits(at=AT, request_id="r-1", reason="w"),
+    ),
+    (
+        commands.Save(request=ASKED, why="w"),
+        events.Waits(at=AT, request_id="r-1", reason="w"),
+    ),
+    (
+        commands.Call(call_id="c-1", lane="flex", requests=(ASKED, TWIN), riders=("a-1",), attempt=1, why="w"),
+        events.CallSent(
+            at=AT,
+            call_id="c-1",
+            provider="openai",
+            model="gpt",
+            lane="flex",
+            ids=("r-1", "r-2"),
+            attempt=1,
+            reason="w",
+        ),
+    ),
+    (
+        commands.FormJob(job_id="j-1", requests=(ASKED, TWIN), why="w"),
+        events.JobFormed(at=AT, job_id="j-1", ids=("r-1", "r-2"), reason="w"),
+    ),
+    (
+        commands.Join(request=TWIN, call_id="c-1", why="w"),
+        events.Joined(at=AT, request_id="r-2", call_id="c-1", reason="w"),
+    ),
+    (
+        commands.Join(request=TWIN, call_id=None, why="w"),
+        events.Joined(at=AT, request_id="r-2", call_id=None, reason="w"),
+    ),
+    (
+        commands.Reply(request=ASKED, answer=Answer(body=b"{}"), via="cache", why="w", cost=0, saved=9),
+        events.Answered(at=AT, request=ASKED, via="cache", cost=0, saved=9, seconds=2.5, reason="w"),
+    ),
+    (
+        commands.Refuse(request=TWIN, fault=FAULT, why="w"),
+        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, reason="w"),
+    ),
+    (
+        commands.Cancel(call_id="c-1", why="w"),
+        events.Cancelled(at=AT, call_id="c-1", reason="w"),
+    ),
+    (
+        commands.Book(charge=CHARGE, why="w"),
+        events.Charged(at=AT, charge=CHARGE, reason="w"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "event"), TOLD)
+def test_what_is_commanded_is_told(command: commands.Command, event: events.Event) -> None:
+    assert events.tell(command, AT) == event
+
+
+def test_no_command_is_forgotten() -> None:
+    assert {type(command) for command, _ in TOLD} == set(get_args(commands.Command))
+
+
+@pytest.mark.parametrize("kind", get_args(events.Event))
+def test_every_event_has_a_time_and_a_reason(kind: Any) -> None:
+    assert {"at", "reason"} <= set(kind.__struct_fields__)

@@ -1,0 +1,190 @@
+"""Which lane a request takes and why, and which provider a model's name means."""
+
+from typing import Any
+
+import pytest
+from tests.core.asking import request
+
+from batchway.core.catalog import Catalog, Model, Rates, Step
+from batchway.core.cost import expected_cost
+from batchway.core.errors import BadRequest
+from batchway.core.router import ASSUMED_OUTPUT, NOT_FOR_THIS_KEY, Offers, resolve_model, route
+from batchway.core.types import Lane
+
+
+def rates(input_: int, output: int) -> Rates:
+    return Rates(input=input_, output=output, cached=input_, cache_written=input_)
+
+
+FULL, HALF = rates(1_000_000, 4_000_000), rates(500_000, 2_000_000)
+PRICES: dict[str, tuple[Step, ...]] = {
+    lane: (Step(from_tokens=0, rates=FULL if lane == "direct" else HALF),) for lane in ("direct", "flex", "batch")
+}
+CATALOG = Catalog.of([Model(provider="openai", id="m", prices=PRICES)])
+CLOSED = {"direct": "direct is forbidden here", "flex": "no flex is sold", "batch": "there is no Batch API"}
+
+
+def offers(*lanes: Lane) -> Offers:
+    """Only these lanes are open."""
+    direct, flex, batch = (None if lane in lanes else why for lane, why in CLOSED.items())
+    return Offers(direct=direct, flex=flex, batch=batch)
+
+
+ALL: tuple[Lane, ...] = ("direct", "flex", "batch")
+LOW = "priority low goes by the cheapest lane offered"
+HIGH = "priority high goes direct"
+ONLY = "the only lane open here"
+INTERACTIVE = "no deadline given: interactive"
+CHEAPEST = "the cheapest lane that is likely to be on time"
+
+
+@pytest.mark.parametrize(
+    ("fields", "open_lanes", "lane", "why"),
+    [
+        # strategy overrides priority and deadline
+        ({"strategy": "direct"}, ALL, "direct", "strategy direct asked for"),
+        ({"strategy": "flex"}, ALL, "flex", "strategy flex asked for"),
+        ({"strategy": "batch"}, ALL, "batch", "strategy batch asked for"),
+        ({"strategy": "batch", "priority": "high", "deadline": 1060.0}, ALL, "batch", "strategy batch asked for"),
+        ({"strategy": "direct", "priority": "low"}, ALL, "direct", "strategy direct asked for"),
+        # what is not offered goes direct and says why
+        ({"strategy": "batch"}, ("direct",), "direct", "strategy batch asked for, but there is no Batch API"),
+        ({"strategy": "batch"}, ("direct", "flex"), "direct", "strategy batch asked for, but there is no Batch API"),
+        ({"strategy": "flex"}, ("direct", "batch"), "direct", "strategy flex asked for, but no flex is sold"),
+        ({"strategy": "direct"}, ("flex", "batch"), "flex", "strategy direct asked for, but direct is forbidden here"),
+        # high is direct
+        ({"priority": "high"}, ALL, "direct", HIGH),
+        ({"priority": "high", "deadline": 1e9}, ALL, "direct", HIGH),
+        # low is batch if offered, else flex, else direct
+        ({"priority": "low"}, ALL, "batch", LOW),
+        ({"priority": "low"}, ("direct", "flex"), "flex", LOW),
+        ({"priority": "low"}, ("direct",), "direct", LOW),
+        # normal without a deadline is interactive
+        ({}, ALL, "direct", INTERACTIVE),
+        ({}, ("flex", "batch"), "flex", INTERACTIVE),
+        ({}, ("direct",), "direct", ONLY),
+        ({}, ("batch",), "batch", ONLY),
+        # normal with one takes the cheapest lane with enough chance
+        ({"deadline": 1060.0}, ALL, "direct", CHEAPEST),
+        ({"deadline": 1060.0}, ("direct",), "direct", ONLY),
+        ({"deadline": 1060.0}, ("flex", "batch"), "flex", "no lane is likely to be on time; flex has the best chance"),
+        # a key may use fewer lanes than there are
+        ({"priority": "low", "lanes": ("direct",)}, ALL, "direct", LOW),
+        ({"lanes": ("batch",)}, ALL, "batch", ONLY),
+        (
+            {"strategy": "batch", "lanes": ("direct",)},
+            ALL,
+            "direct",
+            f"strategy batch asked for, but {NOT_FOR_THIS_KEY}",
+        ),
+    ],
+)
+def test_lanes(fields: dict[str, Any], open_lanes: tuple[Lane, ...], lane: Lane, why: str) -> None:
+    chosen = route(request(**fields), offers(*open_lanes), CATALOG)
+    assert (chosen.lane, chosen.why) == (lane, why)
+
+
+@pytest.mark.parametrize(
+    ("open_lanes", "lanes", "reasons"),
+    [
+        ((), None, list(CLOSED.values())),
+        (("direct",), ("batch",), [NOT_FOR_THIS_KEY, "there is no Batch API"]),
+        (("direct",), (), [NOT_FOR_THIS_KEY]),
+    ],
+)
+def test_no_lane_at_all_says_why(
+    open_lanes: tuple[Lane, ...], lanes: tuple[Lane, ...] | None, reasons: list[str]
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        route(request(lanes=lanes), offers(*open_lanes), CATALOG)
+    assert (refused.value.fault.code, refused.value.fault.param) == ("no_lane", "provider")
+    assert refused.value.fault.message.startswith("No lane to 'openai' is open")
+    assert all(reason in refused.value.fault.message for reason in reasons)
+
+
+def test_the_decision_carries_every_lane_with_its_cost_or_reason() -> None:
+    asked = request(body=b"x" * 400, max_output=50, n=2)
+    chosen = route(asked, offers("direct", "flex"), CATALOG)
+    assert [each.lane for each in chosen.candidates] == ["direct", "flex", "batch"]
+    direct, flex, batch = chosen.candidates
+    assert (direct.cost, flex.cost, batch.cost) == (
+        expected_cost(100, 100, FULL),
+        expected_cost(100, 100, HALF),
+        None,
+    )
+    assert (direct.ruled_out, flex.ruled_out, batch.ruled_out) == (None, None, "there is no Batch API")
+
+
+@pytest.mark.parametrize(("endpoint", "output"), [("chat", ASSUMED_OUTPUT), ("embeddings", 0)])
+def test_output_is_assumed_where_no_bound_is_given(endpoint: str, output: int) -> None:
+    chosen = route(request(body=b"x" * 400, endpoint=endpoint), offers("direct"), CATALOG)
+    assert chosen.candidates[0].cost == expected_cost(100, output, FULL)
+
+
+def test_an_unknown_price_is_unknown() -> None:
+    chosen = route(request(model="unheard-of"), offers(*ALL), CATALOG)
+    assert (chosen.lane, [each.cost for each in chosen.candidates]) == ("direct", [None] * 3)
+
+
+# Models
+
+NAMES = {"openai": "openai", "grok": "grok", "xai": "grok", "openrouter": "openrouter"}
+KNOWN = Catalog.of(
+    [
+        Model(provider="openai", id="gpt"),
+        Model(provider="grok", id="grok-4"),
+        Model(provider="openrouter", id="openai/gpt"),
+        Model(provider="openrouter", id="gpt"),
+        Model(provider="elsewhere", id="claude"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "hinted", "default", "expected"),
+    [
+        # the hint
+        ("gpt", "openai", "grok", ("openai", "gpt")),
+        ("gpt", "xai", "openai", ("grok", "gpt")),
+        ("grok-4", "openai", "openai", ("openai", "grok-4")),
+        ("grok/grok-4", "grok", "openai", ("grok", "grok-4")),
+        ("xai/grok-4", "grok", "openai", ("grok", "grok-4")),
+        ("openai/gpt", "openrouter", "openai", ("openrouter", "openai/gpt")),
+        ("openrouter/auto", "openrouter", "openai", ("openrouter", "auto")),
+        ("grok/", "grok", "openai", ("grok", "grok/")),
+        # a prefix that is a configured provider
+        ("grok/grok-4", None, "openai", ("grok", "grok-4")),
+        ("xai/new", None, "openai", ("grok", "new")),
+        ("openai/new", None, "openai", ("openai", "new")),
+        ("openrouter/openai/gpt", None, "openai", ("openrouter", "openai/gpt")),
+        ("openai/new", None, "openrouter", ("openai", "new")),
+        # unless the default provider has a model of that very name
+        ("openai/gpt", None, "openrouter", ("openrouter", "openai/gpt")),
+        ("openai/gpt", None, "grok", ("openai", "gpt")),
+        # a prefix that is none
+        ("meta-llama/x", None, "openai", ("openai", "meta-llama/x")),
+        ("/gpt", None, "openai", ("openai", "/gpt")),
+        ("openai/", None, "openai", ("openai", "openai/")),
+        # the default wins where it has the model
+        ("gpt", None, "openai", ("openai", "gpt")),
+        ("gpt", None, "openrouter", ("openrouter", "gpt")),
+        # the catalogue knows it elsewhere
+        ("grok-4", None, "openai", ("grok", "grok-4")),
+        ("gpt", None, "grok", ("openai", "gpt")),
+        # but not where no provider is configured
+        ("claude", None, "openai", ("openai", "claude")),
+        # nobody knows it
+        ("unheard-of", None, "openai", ("openai", "unheard-of")),
+        ("", None, "openai", ("openai", "")),
+    ],
+)
+def test_models(model: str, hinted: str | None, default: str, expected: tuple[str, str]) -> None:
+    assert resolve_model(model, hinted, default=default, names=NAMES, catalog=KNOWN) == expected
+
+
+def test_a_provider_that_is_not_configured_names_those_that_are() -> None:
+    with pytest.raises(BadRequest) as refused:
+        resolve_model("m", "anthropic", default="openai", names=NAMES, catalog=KNOWN)
+    fault = refused.value.fault
+    assert fault.message == "provider: 'anthropic' is not configured; configured: grok, openai, openrouter."
+    assert (fault.param, fault.code) == ("provider", "unknown_provider")
