@@ -40,6 +40,7 @@ def test_tenants_never_share(tenant: str, other: str, provider: str, body: bytes
         (("1:a", "b", "chat", b""), ("1", "a/1:b", "chat", b"")),
         (("a", "b", "chat", b"x"), ("a", "b/chat", "x", b"")),
         (("", "ab", "chat", b""), ("ab", "", "chat", b"")),
+        (("a", "b", "chat", b"x/1:p/chat/{}"), ("a/1:b/chat/x", "p", "chat", b"{}")),
         (("é", "b", "chat", b""), ("e\u0301", "b", "chat", b"")),
     ],
 )

@@ -355,6 +355,20 @@ def test_what_is_no_chunk(data: bytes) -> None:
         chat.StreamReader(fold=True).read(data)
 
 
+def test_tool_calls_that_stay_null() -> None:
+    reader = chat.StreamReader(fold=True)
+    reader.read(b'{"choices":[{"index":0,"delta":{"content":"a","tool_calls":null},"finish_reason":"stop"}]}')
+    assert json.loads(reader.answer(0).body)["choices"][0]["message"]["content"] == "a"
+
+
+def test_bytes_that_are_no_text_do_not_cost_the_answer() -> None:
+    reader = chat.StreamReader(fold=True)
+    reader.read(b'{"choices":[{"index":0,"delta":{"content":"caf\xe9"},"finish_reason":"stop"}]}')
+    assert chat.content(reader.answer(0).body) == "caf\ufffd"
+    frames = chat.unfold(b'{"choices":[{"message":{"content":"caf\xe9"},"finish_reason":"stop"}]}')
+    assert "caf\ufffd" in b"".join(frame for frame, _ in frames).decode()
+
+
 # The sandbox and the SDK
 
 

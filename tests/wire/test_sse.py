@@ -26,6 +26,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes | None], bytes]] = {
         ["a\u2028b\u2029c\x85".encode()],
         b"",
     ),
+    "a lone CR ends a line too": (b"data: 1\rdata: 2\r\rdata: 3\n\n", [b"1\n2", b"3"], b""),
     "characters of several bytes": ("data: Grüße 🚢\n\n".encode(), ["Grüße 🚢".encode()], b""),
     "not UTF-8": (b"data: \xff\xfe\n\n", [b"\xff\xfe"], b""),
     "escaped line ends": (b'data: "\\n\\n"\n\n', [b'"\\n\\n"'], b""),

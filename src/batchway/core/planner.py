@@ -22,8 +22,8 @@ one seat (or several: packed). Invariants, held by tests/core/test_planner_prope
 
 from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
-from math import inf, isfinite
-from typing import Literal, Protocol
+from math import inf
+from typing import Literal
 
 from msgspec import Struct
 
@@ -34,8 +34,8 @@ from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, L
 from batchway.core.cost import charged, counterfactual
 from batchway.core.facts import Fact
 from batchway.core.fingerprint import adoption_key, cacheable
-from batchway.core.hold import Account, Hold, account_of
-from batchway.core.limits import Limits, retry_at
+from batchway.core.gate import Gate, Party
+from batchway.core.limits import Dice, retry_at
 from batchway.core.memory import Kept, Memory
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers, route
@@ -48,14 +48,6 @@ SAMPLE = 50
 
 SAMPLE_SIZE = 64 * 1024
 """Bytes of the largest body that is counted only to learn: counting a megabyte would hold up everyone for 20 ms."""
-
-
-class Dice(Protocol):
-    """Where chance comes from."""
-
-    def random(self) -> float:
-        """A number from 0 to 1, 1 excluded."""
-        ...
 
 
 class Load(Struct, frozen=True, kw_only=True):
@@ -91,7 +83,7 @@ class _PackKey(Struct, frozen=True, kw_only=True):
     max_output: int | None
 
 
-_Timer = Literal["admit", "retry", "abandoned", "deadline"]
+_Timer = Literal["retry", "abandoned", "deadline"]
 
 
 class Planner:
@@ -117,10 +109,9 @@ class Planner:
         bounds: dict[Hashable, int] = {
             name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None
         }
-        self._limits = Limits(policy, bounds)
+        self._gate = Gate(policy, bounds, counts, dice)
         self._batcher = Batcher()
         self._seats = Seats()
-        self._hold = Hold()
         self._flights: dict[str, Flight] = {}
         self._timers: list[tuple[float, int, _Timer, object]] = []
         self._timer_count = 0
@@ -139,7 +130,6 @@ class Planner:
             facts.Stopping: self._stop,
         }
         self._on_timer: dict[_Timer, Callable[..., None]] = {
-            "admit": self._admit_held,
             "retry": self._retry,
             "abandoned": self._cancel_abandoned,
             "deadline": self._deadline_passed,
@@ -155,15 +145,14 @@ class Planner:
 
     def deadline(self) -> float | None:
         """When to send TimePassed, if nothing else happens before. It may be early, never late."""
-        timer = self._timers[0][0] if self._timers else None
-        window = self._batcher.deadline()
-        if timer is None or (window is not None and window < timer):
-            return window
-        return timer
+        timer = self._timers[0][0] if self._timers else inf
+        window, gate = self._batcher.deadline(), self._gate.deadline()
+        earliest = min(timer, inf if window is None else window, inf if gate is None else gate)
+        return None if earliest == inf else earliest
 
     def load(self) -> Load:
         """How much is under way."""
-        return Load(waiting=len(self._seats), queued=self._hold.count + len(self._batcher), flights=len(self._flights))
+        return Load(waiting=len(self._seats), queued=self._gate.held + len(self._batcher), flights=len(self._flights))
 
     # Asking: reuse, or a seat of its own
 
@@ -295,7 +284,7 @@ class Planner:
         self, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule, now: float, out: list[Command]
     ) -> None:
         request = seat.request
-        ticket = Ticket(id=request.ask, tokens=self._count(seat), size=request.size, at=now)
+        ticket = Ticket(id=request.ask, tokens=self._gate.count(seat), size=request.size, at=now)
         self._leave_window(self._batcher.add(key, ticket, rule, now), now, out)
 
     def _leave_window(self, closed: list[Closed], now: float, out: list[Command]) -> None:
@@ -311,66 +300,31 @@ class Planner:
         requests = tuple(seat.request for seat in seats)
         out.append(FormJob(job_id=flight.call_id, requests=requests, why=f"the window closed by {reason}"))
 
-    # Sending: limits, holding back, retries
+    # Sending
 
     def _send(self, seats: tuple[Seat, ...], lane: Lane, now: float, out: list[Command]) -> None:
-        """Send now if the provider's limits allow it, else hold, within the bounds of the queue."""
-        request = seats[0].request
-        account = account_of(request)
-        until = inf if account in self._hold else self._admit(account, seats, now)
-        if until is None:
-            self._call(seats, lane, now, out)
-        elif self._is_full(seats):
+        """Send now if the provider's limits allow it, else wait at the gate, within its bounds."""
+        party = Party(seats, lane)
+        verdict = self._gate.enter(party, now)
+        if verdict == "go":
+            self._call(party, out)
+        elif verdict == "full":
             fault = errors.TooMany(
-                f"{self._hold.count} requests already wait for '{request.provider}'; try again after Retry-After.",
-                retry_after=max(1.0, until - now) if isfinite(until) else 1.0,
+                f"{self._gate.held} requests already wait for their turn; try again after Retry-After.", retry_after=1.0
             ).fault
             for seat in seats:
                 self._refuse(seat, fault, "the queue is full", out)
-        else:
-            self._hold.add(account, seats, lane)
-            self._ask_again(account, until)
 
-    def _admit(self, account: Account, seats: tuple[Seat, ...], now: float) -> float | None:
-        """See `Limits.admit`. Tokens are counted only near a limit: far from it their bytes, never too few, will do."""
-        size = sum(seat.request.size for seat in seats)
-        until = self._limits.admit(account, size, now)
-        if until is None or not isfinite(until):
-            return until
-        tokens = sum(map(self._count, seats))
-        return self._limits.admit(account, self._counts.safe(*account, tokens), now)
-
-    def _count(self, seat: Seat) -> int:
-        if seat.tokens is None:
-            seat.tokens = self._counts.bound(seat.request.prompt)
-        return seat.tokens
-
-    def _is_full(self, seats: tuple[Seat, ...]) -> bool:
-        """Whether these would break the hold's bounds. What was sent once or is durable is not refused any more."""
-        if any(seat.attempt or seat.request.durable for seat in seats):
-            return False
-        size = sum(seat.request.size for seat in seats)
-        return self._hold.count + len(seats) > self.policy.max_queue or (
-            self._hold.size + size > self.policy.max_queue_bytes
-        )
-
-    def _ask_again(self, account: Account, until: float) -> None:
-        """Infinity needs no timer: a call under way will end."""
-        if isfinite(until):
-            self._set_timer(until, "admit", account)
-
-    def _call(self, seats: tuple[Seat, ...], lane: Lane, now: float, out: list[Command]) -> None:
-        flight = self._board(seats, lane)
-        tokens = sum(seat.request.likely_tokens if seat.tokens is None else seat.tokens for seat in seats)
-        self._limits.started(account_of(seats[0].request), tokens, now)
-        attempt = max(seat.attempt for seat in seats)
+    def _call(self, party: Party, out: list[Command]) -> None:
+        seats = party.seats
+        flight = self._board(seats, party.lane)
         out.append(
             Call(
                 call_id=flight.call_id,
-                lane=lane,
-                requests=tuple(seat.request for seat in seats),
-                riders=tuple(ask for seat in seats for ask in seat.waiting),
-                attempt=attempt,
+                lane=party.lane,
+                requests=tuple([seat.request for seat in seats]),
+                riders=tuple([ask for seat in seats for ask in seat.waiting]),
+                attempt=max([seat.attempt for seat in seats]),
                 why=seats[0].why,
             )
         )
@@ -383,22 +337,10 @@ class Planner:
             seat.attempt += 1
         return flight
 
-    def _admit_held(self, account: Account, now: float, out: list[Command]) -> None:
-        """Send what the limits now allow: by priority, then by the time of asking."""
-        while (held := self._hold.first(account)) is not None:
-            seats = tuple(seat for seat in held.seats if seat.open)
-            until = self._admit(account, seats, now) if seats else None
-            if until is not None:
-                self._ask_again(account, until)
-                return
-            self._hold.drop_first(account)
-            if seats:
-                self._call(seats, held.lane, now, out)
-
     def _release(self, provider: str, now: float, out: list[Command]) -> None:
         """A slot of this provider is free."""
-        for account in self._hold.accounts(provider):
-            self._admit_held(account, now, out)
+        for party in self._gate.ready(provider, now):
+            self._call(party, out)
 
     # Answers
 
@@ -413,7 +355,7 @@ class Planner:
             return
         request = flight.seats[0].request
         if flight.lane != "batch":
-            self._limits.finished(account_of(request), fact.report, now)
+            self._gate.finished(request, fact.report, now)
         for seat, result in zip(flight.seats, fact.answers, strict=True):
             seat.flight = None
             if isinstance(result, Fault):
@@ -456,7 +398,7 @@ class Planner:
         if answer.usage is None or request.prompt.features:
             return
         if seat.tokens is not None or (self._answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
-            self._counts.learn(request.provider, request.prompt.model, self._count(seat), answer.usage.input)
+            self._counts.learn(request.provider, request.prompt.model, self._gate.count(seat), answer.usage.input)
 
     def _remember(self, seat: Seat, callers: list[Request], kept: Kept, now: float) -> None:
         request = seat.request
@@ -506,7 +448,7 @@ class Planner:
             return
         request = flight.seats[0].request
         if flight.lane != "batch":
-            self._limits.refused(account_of(request), fact.fault, fact.report, now, self._dice)
+            self._gate.failed(request, fact.fault, fact.report, now)
         for seat in flight.seats:
             seat.flight = None
             self._failed_seat(seat, flight, fact.fault, now, out)
@@ -579,7 +521,7 @@ class Planner:
         out.append(Cancel(call_id=flight.call_id, why="nobody waits for it any more"))
         request = seat.request
         if flight.lane != "batch":
-            self._limits.finished(account_of(request), None, now)
+            self._gate.finished(request, None, now)
         self._release(request.provider, now, out)
 
     # Time
@@ -593,6 +535,8 @@ class Planner:
             _, _, kind, what = heappop(self._timers)
             self._on_timer[kind](what, now, out)
         self._leave_window(self._batcher.due(now), now, out)
+        for party in self._gate.due(now):
+            self._call(party, out)
 
     def _retry(self, what: tuple[Seat, Lane], now: float, out: list[Command]) -> None:
         seat, lane = what

@@ -82,14 +82,17 @@ async def write(send: Send, content: bytes, *, more: bool) -> None:
         raise Gone from error
 
 
-async def send_fault(send: Send, fault: Fault, request_id: str | None, extra: Headers | None = None) -> None:
+async def send_fault(
+    send: Send, fault: Fault, request_id: str | None, extra: Headers | None = None, *, retries: bool = True
+) -> None:
     """A fault in OpenAI's shape."""
-    headers = fault_headers(fault, request_id)
+    headers = fault_headers(fault, request_id, retries=retries)
     await send_body(send, fault.status, [*headers, *(extra or ())], error_body(fault, request_id))
 
 
-def fault_headers(fault: Fault, request_id: str | None) -> Headers:
-    """Retry-After where it makes sense; `x-should-retry: false` where we have tried already or it is no use."""
+def fault_headers(fault: Fault, request_id: str | None, *, retries: bool = True) -> Headers:
+    """Retry-After where it makes sense; `x-should-retry: false` where a provider's fault is not for an SDK to retry:
+    we have done so already (`retries`), it is no use, or it may be paid twice."""
     headers: Headers = [JSON, PRIVATE]
     if request_id is not None:
         name = request_id.encode()
@@ -97,6 +100,6 @@ def fault_headers(fault: Fault, request_id: str | None) -> Headers:
     if fault.retry_after is not None:
         # Whole seconds, rounded up: SDKs read the header as a number, some only as an integer.
         headers.append((b"retry-after", b"%d" % max(1, -int(-fault.retry_after // 1))))
-    if fault.whose == "theirs":
+    if fault.whose == "theirs" and (retries or not fault.passing or fault.billed == "unknown"):
         headers.append((b"x-should-retry", b"false"))
     return headers

@@ -99,7 +99,7 @@ class Endpoint:
         if isinstance(outcome, Stream):
             await self._render_stream(taken, outcome, send)
         elif isinstance(outcome, Refuse):
-            await send_fault(send, outcome.fault, taken.request.id)
+            await send_fault(send, outcome.fault, taken.request.id, retries=self._retries)
         elif taken.request.prompt.stream:
             await self._replay(taken, outcome, send)
         else:

@@ -1,0 +1,87 @@
+"""Stopping: what is under way may end, nothing new comes in, nobody is left without a word."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.gate import CHAT, Gate, check_fault, frames, open_gate, until
+from tests.server.process import batchway, body
+
+SLOW = [
+    {"kind": "delay", "seconds": 1, "match": {"text": "slow"}},
+    {"kind": "slow_body", "bytes_per_second": 4000, "match": {"text": "stream"}},
+]
+
+
+async def test_sigterm_lets_everybody_end(tmp_path: Path) -> None:
+    async with open_gate() as provider:
+        provider.fault(*SLOW)
+        environment = {"OPENAI_BASE_URL": f"{provider.upstream}/v1", "OPENAI_API_KEY": "sk-x"}
+        async with batchway("start", "--port", "0", environment=environment, folder=str(tmp_path)) as gateway:
+            await gateway.ready()
+            async with httpx2.AsyncClient(base_url=gateway.address, timeout=30) as client:
+                whole = asyncio.create_task(client.post(CHAT, content=body("slow")))
+                streamed = asyncio.create_task(client.post(CHAT, content=body("stream", stream=True)))
+                while (await client.get("/stats")).json()["calls"]["under_way"] < 2:
+                    await asyncio.sleep(0.02)
+                gateway.stop()
+                await until(lambda: not _listens(gateway.address))
+                assert not whole.done()
+                assert (await whole).status_code == 200
+                assert frames((await streamed).text)[-1] == "[DONE]"
+            assert await gateway.ended() == 0, gateway.said
+        assert provider.outcomes == ["completed", "completed"]
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_the_sandboxed_process_stops_at_once_when_nothing_is_under_way(tmp_path: Path) -> None:
+    async with batchway("start", "--sandbox", "--port", "0", environment={}, folder=str(tmp_path)) as gateway:
+        await gateway.ready()
+        async with httpx2.AsyncClient(base_url=gateway.address) as client:
+            assert (await client.post(CHAT, content=body("hi"))).status_code == 200
+        gateway.stop()
+        assert await gateway.ended() == 0, gateway.said
+        assert "Traceback" not in gateway.said
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_waits_past_the_grace_is_told(stream: bool) -> None:
+    answer: Any = None
+    async with open_gate(drain_timeout=0.2) as gate:
+        kind = {"kind": "slow_body", "bytes_per_second": 200} if stream else {"kind": "delay", "seconds": 20}
+        gate.fault(kind)
+        async with httpx2.AsyncClient(base_url=gate.address, timeout=30) as client:
+            asking = asyncio.create_task(client.post(CHAT, content=body("slow", stream=stream)))
+            await until(gate.under_way())
+            if stream:
+                await asyncio.sleep(0.3)  # The head goes out with the first frame.
+            async with asyncio.timeout(10):
+                await gate.gateway.engine.drain()
+                answer = await asking
+    if stream:
+        found = frames(answer.text)
+        assert found[-1]["error"]["code"] == "stopping"
+        assert "[DONE]" not in found
+    else:
+        check_fault(answer, 503, "stopping")
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_what_comes_while_stopping_is_refused(gate: Gate) -> None:
+    await gate.gateway.engine.drain()
+    refused = await gate.ask()
+    check_fault(refused, 503, "stopping")
+    assert refused.headers["retry-after"] == "1"
+    assert (await gate.http.get("/health")).json()["status"] != "healthy"
+    assert gate.calls == 0
