@@ -30,6 +30,7 @@ from batchway.ports import Alarm, Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import DIALECTS, ROWS, Account, row_of
 from batchway.settings import Loaded, ProviderNames, ProviderSettings, Settings, load
+from batchway.wire.hints import overlay
 
 PROFILES: Mapping[str, Hints] = {
     "transparent": Hints(),
@@ -135,12 +136,8 @@ def _intake(settings: Settings, found: Mapping[str, Account], catalog: Catalog, 
         raise SettingsError(
             f"default_provider: '{settings.default_provider}' is not configured; configured: {', '.join(sorted(found))}"
         )
-    profile = PROFILES[settings.profile]
     defaults = Defaults(
         provider=names[settings.default_provider],
-        hints=Hints(
-            priority=profile.priority, reuse=settings.reuse, packing=profile.packing, optimize=profile.optimize
-        ),
         model=settings.default_model,
         max_output_tokens=settings.default_max_output_tokens,
         temperature=settings.default_temperature,
@@ -171,6 +168,10 @@ class Gateway(Struct, kw_only=True):
     planner: Planner
     clock: Clock
     started_at: float
+
+    def defaults(self) -> Hints:
+        """What holds where neither a request nor its key says anything."""
+        return overlay(Hints(reuse=self.settings.reuse), PROFILES[self.settings.profile])
 
     def uptime(self) -> float:
         """Seconds since the start."""

@@ -31,7 +31,7 @@ def offers(*lanes: Lane) -> Offers:
 
 
 ALL: tuple[Lane, ...] = ("direct", "flex", "batch")
-LOW = "priority low goes by the cheapest lane offered"
+LOW = "priority low goes by batch, else flex, else direct"
 HIGH = "priority high goes direct"
 ONLY = "the only lane open here"
 INTERACTIVE = "no deadline given: interactive"

@@ -3,11 +3,9 @@
 import asyncio
 import socket
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import pytest
-from tests.gate import CHAT, Gate, check_fault, frames, open_gate, until
+from tests.gate import CHAT, check_fault, frames, open_gate, until
 from tests.server.process import batchway, body
 
 SLOW = [
@@ -55,33 +53,37 @@ async def test_the_sandboxed_process_stops_at_once_when_nothing_is_under_way(tmp
         assert "Traceback" not in gateway.said
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_who_waits_past_the_grace_is_told(stream: bool) -> None:
-    answer: Any = None
+async def test_who_waits_past_the_grace_is_told() -> None:
     async with open_gate(drain_timeout=0.2) as gate:
-        kind = {"kind": "slow_body", "bytes_per_second": 200} if stream else {"kind": "delay", "seconds": 20}
-        gate.fault(kind)
-        async with httpx2.AsyncClient(base_url=gate.address, timeout=30) as client:
-            asking = asyncio.create_task(client.post(CHAT, content=body("slow", stream=stream)))
-            await until(gate.under_way())
-            if stream:
-                await asyncio.sleep(0.3)  # The head goes out with the first frame.
-            async with asyncio.timeout(10):
-                await gate.gateway.engine.drain()
-                answer = await asking
-    if stream:
-        found = frames(answer.text)
-        assert found[-1]["error"]["code"] == "stopping"
-        assert "[DONE]" not in found
-    else:
+        gate.fault({"kind": "delay", "seconds": 2})
+        asking = gate.start()
+        await until(gate.under_way())
+        await gate.gateway.engine.drain()
+        answer = await asking
         check_fault(answer, 503, "stopping")
         assert answer.headers["retry-after"] == "1"
 
 
-async def test_what_comes_while_stopping_is_refused(gate: Gate) -> None:
-    await gate.gateway.engine.drain()
-    refused = await gate.ask()
-    check_fault(refused, 503, "stopping")
-    assert refused.headers["retry-after"] == "1"
-    assert (await gate.http.get("/health")).json()["status"] != "healthy"
-    assert gate.calls == 0
+async def test_a_stream_past_the_grace_ends_with_an_error() -> None:
+    async with open_gate(drain_timeout=0.2) as gate:
+        gate.fault({"kind": "slow_body", "bytes_per_second": 1000})
+        async with gate.http.stream("POST", CHAT, content=body("slow", stream=True)) as answer:
+            read = answer.aiter_text()
+            text = await anext(read)
+            await gate.gateway.engine.drain()
+            text += "".join([piece async for piece in read])
+        found = frames(text)
+        assert found[-1]["error"]["code"] == "stopping"
+        assert "[DONE]" not in found
+        await until(lambda: gate.calls)
+        assert gate.outcomes == ["aborted"], "its provider is not left writing"
+
+
+async def test_what_comes_while_stopping_is_refused() -> None:
+    async with open_gate() as gate:
+        await gate.gateway.engine.drain()
+        refused = await gate.ask()
+        check_fault(refused, 503, "stopping")
+        assert refused.headers["retry-after"] == "1"
+        assert (await gate.http.get("/health")).json()["status"] != "healthy"
+        assert gate.calls == 0

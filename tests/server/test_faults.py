@@ -45,6 +45,19 @@ async def test_a_status_passes_through_and_is_retried_only_where_it_may_pass(clo
         assert {line.outcome for line in gate.lines} == {"refused"}, "nothing was billed"
 
 
+async def test_what_the_gateway_does_not_retry_an_sdk_may(clock: HandClock) -> None:
+    async with open_gate(clock=clock, max_retries=0) as gate:
+        for rule, header in (
+            ({"kind": "status", "status": 429}, None),
+            ({"kind": "status", "status": 503}, None),
+            ({"kind": "status", "status": 400}, "false"),
+            ({"kind": "drop", "accepted": True}, "false"),
+        ):
+            gate.fault(rule)
+            assert (await gate.ask()).headers.get("x-should-retry") == header, rule
+            clock.move(100)
+
+
 async def test_a_passing_status_heals_unseen(clock: HandClock) -> None:
     async with open_gate(clock=clock) as gate:
         for status in (429, 500, 503):

@@ -33,32 +33,30 @@ async def test_a_repeatable_request_is_answered_once(clock: HandClock) -> None:
         assert gate.calls == 2
 
 
-async def test_a_hit_is_replayed_as_a_stream() -> None:
-    async with open_gate() as gate:
-        whole = await gate.ask(**REPEATABLE)
-        replayed = await gate.ask(**REPEATABLE, stream=True)
-        assert via(replayed) == "cache"
-        assert replayed.headers["content-type"].startswith("text/event-stream")
-        assert words(frames(replayed.text)) == said(whole)
-        assert "routed_via=cache cost_usd=0 " in replayed.text
-        async with AsyncOpenAI(base_url=f"{gate.address}/v1", api_key="x", max_retries=0) as sdk:
-            asked: Any = chat(**REPEATABLE)
-            async with sdk.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
-                completion = await stream.get_final_completion()
-        assert completion.choices[0].message.content == said(whole)
-        assert completion.usage is not None
-        assert completion.usage.model_dump(exclude_unset=True) == whole.json()["usage"]
-        assert gate.calls == 1
+async def test_a_hit_is_replayed_as_a_stream(gate: Gate) -> None:
+    whole = await gate.ask(**REPEATABLE)
+    replayed = await gate.ask(**REPEATABLE, stream=True)
+    assert via(replayed) == "cache"
+    assert replayed.headers["content-type"].startswith("text/event-stream")
+    assert words(frames(replayed.text)) == said(whole)
+    assert "routed_via=cache cost_usd=0 " in replayed.text
+    async with AsyncOpenAI(base_url=f"{gate.address}/v1", api_key="x", max_retries=0) as sdk:
+        asked: Any = chat(**REPEATABLE)
+        async with sdk.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
+            completion = await stream.get_final_completion()
+    assert completion.choices[0].message.content == said(whole)
+    assert completion.usage is not None
+    assert completion.usage.model_dump(exclude_unset=True) == whole.json()["usage"]
+    assert gate.calls == 1
 
 
-async def test_a_stream_fills_the_cache_for_whole_answers() -> None:
-    async with open_gate() as gate:
-        streamed = await gate.ask(**REPEATABLE, stream=True)
-        whole = await gate.ask(**REPEATABLE)
-        assert via(whole) == "cache"
-        assert said(whole) == words(frames(streamed.text))
-        assert whole.json()["usage"]["total_tokens"] > 0
-        assert gate.calls == 1
+async def test_a_stream_fills_the_cache_for_whole_answers(gate: Gate) -> None:
+    streamed = await gate.ask(**REPEATABLE, stream=True)
+    whole = await gate.ask(**REPEATABLE)
+    assert via(whole) == "cache"
+    assert said(whole) == words(frames(streamed.text))
+    assert whole.json()["usage"]["total_tokens"] > 0
+    assert gate.calls == 1
 
 
 @pytest.mark.parametrize(

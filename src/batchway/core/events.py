@@ -5,6 +5,8 @@ An event is the image of a command (`tell`) or of a fact about a call or a calle
 planner decided is what is told.
 """
 
+from collections.abc import Callable, Mapping
+
 from msgspec import Struct
 
 from batchway.core import commands
@@ -123,42 +125,72 @@ Event = (
 )
 
 
+def _answered(command: commands.Reply, at: float) -> Answered:
+    return Answered(
+        at=at,
+        request=command.request,
+        via=command.via,
+        cost=command.cost,
+        saved=command.saved,
+        seconds=at - command.request.asked_at,
+        reason=command.why,
+    )
+
+
+def _refused(command: commands.Refuse, at: float) -> Refused:
+    seconds = at - command.request.asked_at
+    return Refused(at=at, request=command.request, fault=command.fault, seconds=seconds, reason=command.why)
+
+
+def _call_sent(command: commands.Call, at: float) -> CallSent:
+    first = command.requests[0]
+    return CallSent(
+        at=at,
+        call_id=command.call_id,
+        provider=first.provider,
+        model=first.prompt.model,
+        lane=command.lane,
+        ids=tuple([request.id for request in command.requests]),
+        attempt=command.attempt,
+        reason=command.why,
+    )
+
+
+def _charged(command: commands.Book, at: float) -> Charged:
+    return Charged(at=at, charge=command.charge, reason=command.why)
+
+
+def _joined(command: commands.Join, at: float) -> Joined:
+    return Joined(at=at, request_id=command.request.id, call_id=command.call_id, reason=command.why)
+
+
+def _cancelled(command: commands.Cancel, at: float) -> Cancelled:
+    return Cancelled(at=at, call_id=command.call_id, reason=command.why)
+
+
+def _job_formed(command: commands.FormJob, at: float) -> JobFormed:
+    ids = tuple([request.id for request in command.requests])
+    return JobFormed(at=at, job_id=command.job_id, ids=ids, reason=command.why)
+
+
+def _waits(command: commands.Look | commands.Save, at: float) -> Waits:
+    return Waits(at=at, request_id=command.request.id, reason=command.why)
+
+
+TOLD: Mapping[type, tuple[type, Callable[..., Event]]] = {
+    commands.Reply: (Answered, _answered),
+    commands.Refuse: (Refused, _refused),
+    commands.Call: (CallSent, _call_sent),
+    commands.Book: (Charged, _charged),
+    commands.Join: (Joined, _joined),
+    commands.Cancel: (Cancelled, _cancelled),
+    commands.FormJob: (JobFormed, _job_formed),
+    commands.Look: (Waits, _waits),
+    commands.Save: (Waits, _waits),
+}
+"""For every command the kind of event that obeying it is, and how it is told. What nobody hears need not be told."""
+
+
 def tell(command: commands.Command, at: float) -> Event:
     """The event that obeying this command is."""
-    match command:
-        case commands.Reply():
-            return Answered(
-                at=at,
-                request=command.request,
-                via=command.via,
-                cost=command.cost,
-                saved=command.saved,
-                seconds=at - command.request.asked_at,
-                reason=command.why,
-            )
-        case commands.Call():
-            first = command.requests[0]
-            return CallSent(
-                at=at,
-                call_id=command.call_id,
-                provider=first.provider,
-                model=first.prompt.model,
-                lane=command.lane,
-                ids=tuple(request.id for request in command.requests),
-                attempt=command.attempt,
-                reason=command.why,
-            )
-        case commands.Book():
-            return Charged(at=at, charge=command.charge, reason=command.why)
-        case commands.Join():
-            return Joined(at=at, request_id=command.request.id, call_id=command.call_id, reason=command.why)
-        case commands.Refuse():
-            seconds = at - command.request.asked_at
-            return Refused(at=at, request=command.request, fault=command.fault, seconds=seconds, reason=command.why)
-        case commands.Cancel():
-            return Cancelled(at=at, call_id=command.call_id, reason=command.why)
-        case commands.FormJob():
-            ids = tuple(request.id for request in command.requests)
-            return JobFormed(at=at, job_id=command.job_id, ids=ids, reason=command.why)
-        case commands.Look() | commands.Save():
-            return Waits(at=at, request_id=command.request.id, reason=command.why)
+    return TOLD[type(command)][1](command, at)

@@ -36,7 +36,7 @@ class Shelf(Generic[Key]):
 
     def __init__(self, ttl: float, max_bytes: int, max_entries: int) -> None:
         self._now = 0.0
-        self._ttl = ttl
+        self._ttl = ttl if max_entries > 0 else 0.0
         # An entry counts for at least its part of the room, so that the bound on bytes bounds their number too.
         least = max(1, max_bytes // max(1, max_entries))
         self._kept: TLRUCache[Key, Kept] = TLRUCache(
@@ -49,6 +49,7 @@ class Shelf(Generic[Key]):
     def put(self, key: Key, kept: Kept, now: float) -> bool:
         """Keep an answer. False if it is larger than the whole shelf (then it is not kept)."""
         self._now = now
+        self._kept.pop(key, None)
         if self._ttl <= 0:
             return False
         try:

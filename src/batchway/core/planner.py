@@ -145,6 +145,8 @@ class Planner:
 
     def deadline(self) -> float | None:
         """When to send TimePassed, if nothing else happens before. It may be early, never late."""
+        if not (self._timers or self._batcher or self._gate.held):
+            return None
         timer = self._timers[0][0] if self._timers else inf
         window, gate = self._batcher.deadline(), self._gate.deadline()
         earliest = min(timer, inf if window is None else window, inf if gate is None else gate)
@@ -368,7 +370,8 @@ class Planner:
         request = seat.request
         self._learn(seat, answer)
         cost = charged(answer.usage, request, flight.lane, self._catalog)
-        worth = counterfactual(answer.usage, request, self._catalog)
+        # Sent directly it cost what it would have cost; any other lane is compared with that.
+        worth = cost if flight.lane == "direct" else counterfactual(answer.usage, request, self._catalog)
         kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
         callers = self._seats.close(seat)
         payer = callers[0] if callers else request

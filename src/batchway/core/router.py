@@ -101,7 +101,7 @@ def _choose(request: Request, open_lanes: Mapping[Lane, Candidate], offers: Offe
     if request.priority == "high":
         return _first(("direct", "flex", "batch"), open_lanes, "priority high goes direct")
     if request.priority == "low":
-        return _first(("batch", "flex", "direct"), open_lanes, "priority low goes by the cheapest lane offered")
+        return _first(("batch", "flex", "direct"), open_lanes, "priority low goes by batch, else flex, else direct")
     if len(open_lanes) == 1:
         return next(iter(open_lanes)), "the only lane open here"
     if request.deadline is None:
@@ -152,14 +152,9 @@ def resolve_model(
             provider, model
         ) is None else model
     prefix, slash, rest = model.partition("/")
-    if (
-        slash
-        and rest
-        and prefix in names
-        and not (names[prefix] != default and catalog.model(default, model) is not None)
-    ):
-        return names[prefix], rest
     if catalog.model(default, model) is not None:
         return default, model
+    if slash and rest and prefix in names:
+        return names[prefix], rest
     known = catalog.provider_of(model, tuple(sorted(set(names.values()))))
     return known or default, model

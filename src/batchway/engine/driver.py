@@ -13,7 +13,7 @@ from msgspec import Struct
 from batchway.core import facts
 from batchway.core.commands import Book, Call, Cancel, Command, Join, Refuse, Reply
 from batchway.core.errors import Stopping
-from batchway.core.events import Accepted, CallEnded, CallerLeft, Event, tell
+from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Usage, Via
 from batchway.engine.calls import Calls
@@ -113,7 +113,8 @@ class Engine:
         """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._callers[request.ask] = _Caller(request, outcome)
-        self._publish(Accepted(at=request.asked_at, request=request))
+        if Accepted in self._heard:
+            self._publish(Accepted(at=request.asked_at, request=request))
         self.tell(facts.Asked(request))
         return outcome
 
@@ -163,8 +164,11 @@ class Engine:
         if isinstance(fact, facts.Finished | facts.Failed):
             self._call_ended(fact, now)
         for command in self._planner.receive(fact, now):
-            self._do[type(command)](command)
-            self._publish(tell(command, now))
+            kind = type(command)
+            self._do[kind](command)
+            told, describe = TOLD[kind]
+            if told in self._heard:
+                self._publish(describe(command, now))
         self._set_alarm()
 
     def _set_alarm(self) -> None:

@@ -23,6 +23,7 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     key: str
     scope: str = "infer"
     defaults: Hints = hints.NO_HINTS
+    """What holds where a request says nothing: its key's, its profile's, the settings'."""
     lanes: tuple[Lane, ...] | None = None
     """The lanes that its key may use; None: all."""
     authorization: str | None = None
@@ -33,7 +34,6 @@ class Defaults(Struct, frozen=True, kw_only=True, gc=False):
     """What is filled in where a request says nothing. None: nothing is put into a request that did not ask for it."""
 
     provider: str
-    hints: Hints = hints.NO_HINTS
     model: str | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -75,7 +75,7 @@ class Intake:
         """Read, check and resolve. Raises a Refusal that names the field."""
         body.check(content, self._max_depth)
         reading = front.read(content)
-        said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults, self._defaults.hints)
+        said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults)
         model = reading.prompt.model or self._defaults.model
         if not model:
             raise BadRequest(

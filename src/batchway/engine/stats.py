@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from batchway.core.events import Accepted, Answered, CallerLeft, CallSent, Charged, Refused
+from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Refused
 from batchway.core.types import Via
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
@@ -12,8 +12,8 @@ class Stats:
     """A listener. Money in picodollars; a charge without a known price is counted, not guessed."""
 
     def __init__(self) -> None:
-        self.accepted = 0
         self.calls = 0
+        """Upstream calls that have ended, cancelled ones included."""
         self.refused = 0
         self.left = 0
         self.answered: dict[Via, int] = dict.fromkeys(VIAS, 0)
@@ -24,18 +24,15 @@ class Stats:
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
         return {
-            Accepted: self._accepted,
-            CallSent: self._sent,
+            CallEnded: self._called,
+            Cancelled: self._called,
             Answered: self._answered,
             Refused: self._refused,
             CallerLeft: self._left,
             Charged: self._charged,
         }
 
-    def _accepted(self, _: Accepted) -> None:
-        self.accepted += 1
-
-    def _sent(self, _: CallSent) -> None:
+    def _called(self, _: CallEnded | Cancelled) -> None:
         self.calls += 1
 
     def _answered(self, event: Answered) -> None:

@@ -1,5 +1,5 @@
 """A tape: the frames of one stream, written by a call and followed by every caller who waits for it, each at its own
-pace. The writer is held until some reader has passed on all that is there, so a slow caller slows the provider."""
+pace. The writer is never more than one step ahead of the fastest reader, so a slow caller slows the provider."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,12 +21,12 @@ class Tape:
         self._writer: asyncio.Future[None] | None = None
 
     async def write(self, frames: list[Frame]) -> None:
-        """Add frames, and wait until a reader has passed on all there is."""
-        self._frames += frames
-        self._wake_readers()
+        """Wait until a reader has passed on all there was, then add frames: the provider is read one step ahead."""
         if self._passed_on < self._length:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
+        self._frames += frames
+        self._wake_readers()
 
     def end(self) -> None:
         """No more frames will come."""

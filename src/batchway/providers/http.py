@@ -20,7 +20,7 @@ from batchway.ports import Incoming, Outgoing
 
 CONNECTING = "client error (Connect)"
 """Among its causes, what tells a failure to connect from one after the request was sent. pyreqwest calls both
-ConnectError, and a time-out before the first byte of the answer ConnectTimeoutError; only the first is safe to retry."""
+ConnectError, and a time-out before the answer's first byte ConnectTimeoutError; only the first is safe to retry."""
 
 
 class HttpSender:

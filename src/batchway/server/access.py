@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from batchway.assemble import PROFILES
 from batchway.core.errors import Forbidden, Unauthorized
 from batchway.core.types import Hints
 from batchway.engine.intake import Identity
 from batchway.settings import KeyEntry, find_key, index_keys
-from batchway.wire.hints import overlay
+from batchway.wire.hints import NO_HINTS, overlay
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
@@ -19,9 +21,12 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Access:
     """Checks each request. Without gateway keys everyone is the tenant `default` (or its own forwarded bearer)."""
 
-    def __init__(self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str]) -> None:
+    def __init__(
+        self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str], defaults: Hints
+    ) -> None:
         self._keys = index_keys(keys)
-        self._identities = {key.name: _identity(key) for key in keys}
+        self._identities = {key.name: _identity(key, defaults) for key in keys}
+        self._anyone = Identity(tenant="default", key="default", scope="admin", defaults=defaults)
         self._hosts = LOOPBACK | frozenset(allowed_hosts)
         self._origins = frozenset(cors_origins)
 
@@ -58,7 +63,7 @@ class Access:
         """Who asks. Raises Unauthorized when gateway keys are configured and none of them came."""
         authorization = headers.get("authorization")
         if not self._identities:
-            return _ANYONE if authorization is None else _anyone(authorization)
+            return self._anyone if authorization is None else replace(self._anyone, authorization=authorization)
         if authorization is None:
             raise Unauthorized("Send your gateway key: 'Authorization: Bearer bw-…'.", code="missing_api_key")
         scheme, _, key = authorization.partition(" ")
@@ -73,17 +78,11 @@ class Access:
             raise Forbidden("This needs a key of scope 'admin'.", code="scope_not_allowed")
 
 
-_ANYONE = Identity(tenant="default", key="default", scope="admin")
-
-
-def _anyone(authorization: str) -> Identity:
-    return Identity(tenant="default", key="default", scope="admin", authorization=authorization)
-
-
-def _identity(key: KeyEntry) -> Identity:
+def _identity(key: KeyEntry, defaults: Hints) -> Identity:
     own = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
-    defaults = overlay(own, PROFILES[key.profile]) if key.profile is not None else own
-    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=defaults, lanes=key.lanes)
+    profile = PROFILES[key.profile] if key.profile is not None else NO_HINTS
+    said = overlay(own, profile, defaults)
+    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=said, lanes=key.lanes)
 
 
 def _without_port(host: str) -> str:

@@ -63,7 +63,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, access: Access) -> None:
             "uptime_seconds": round(gateway.uptime(), 3),
             "since": instant(gateway.started_at),
             "requests": {
-                "accepted": numbers.accepted,
+                "accepted": sum(numbers.answered.values()) + numbers.refused + numbers.left + load.waiting,
                 "answered": sum(numbers.answered.values()),
                 "refused": numbers.refused,
                 "left": numbers.left,
@@ -71,7 +71,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, access: Access) -> None:
                 "queued": load.queued,
                 "by_routed_via": dict(numbers.answered),
             },
-            "calls": {"sent": numbers.calls, "under_way": load.flights},
+            "calls": {"sent": numbers.calls + load.flights, "under_way": load.flights},
             "money": {
                 "paid_usd": dollars(numbers.paid),
                 "saved_usd": dollars(numbers.saved),

@@ -17,12 +17,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 def build(gateway: Gateway) -> App:
     """The application of this gateway, which must be entered already."""
     settings = gateway.settings
-    access = Access(settings.keys, (*settings.allowed_hosts, settings.host.lower()), settings.cors_origins)
+    hosts = (*settings.allowed_hosts, settings.host.lower())
+    access = Access(settings.keys, hosts, settings.cors_origins, gateway.defaults())
     visits = Visits(settings.body_timeout)
     rest = api.build(gateway, access)
     routes: dict[str, App] = {
         "/v1" + front.path: Endpoint(
-            front, gateway.engine, gateway.intake, access, visits, max_body=settings.max_body_bytes
+            front,
+            gateway.engine,
+            gateway.intake,
+            access,
+            visits,
+            max_body=settings.max_body_bytes,
+            retries=settings.max_retries > 0,
         )
         for front in FRONTS.values()
     }

@@ -84,7 +84,12 @@ def paths() -> dict[str, Any]:
 def _operation(path: str, body: dict[str, Any]) -> dict[str, Any]:
     schema = {"type": "object", "required": body["required"], "properties": {**body["properties"], **_HINTS}}
     parameters = [
-        {"name": HEADER_PREFIX + name.replace("_", "-"), "in": "header", "required": False, "schema": {"type": "string"}}
+        {
+            "name": HEADER_PREFIX + name.replace("_", "-"),
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+        }
         for name in sorted(_HINTS)
     ]
     parameters.append(

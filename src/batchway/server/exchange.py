@@ -1,6 +1,5 @@
 """One HTTP exchange over bare ASGI: reading a body within bounds, sending a response to a reader within bounds."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -17,12 +16,6 @@ Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
 PRIVATE = (b"cache-control", b"private, no-store")
 """An answer is its caller's alone: no cache on the way may keep it."""
-
-WRITE_TIMEOUT = 60.0
-"""Seconds that a reader may take for one piece before it is taken for gone."""
-
-SMALL = 64 * 1024
-"""Bytes that fit the socket's buffers: writing them does not wait for the reader."""
 
 
 class Gone(Exception):
@@ -70,16 +63,8 @@ async def send_body(send: Send, status: int, headers: Headers, content: bytes) -
 
 
 async def write(send: Send, content: bytes, *, more: bool) -> None:
-    """One piece of a response. Raises Gone when the reader does not take it in time."""
-    message = {"type": "http.response.body", "body": content, "more_body": more}
-    if not more and len(content) <= SMALL:
-        await send(message)
-        return
-    try:
-        async with asyncio.timeout(WRITE_TIMEOUT):
-            await send(message)
-    except TimeoutError as error:
-        raise Gone from error
+    """One piece of a response."""
+    await send({"type": "http.response.body", "body": content, "more_body": more})
 
 
 async def send_fault(

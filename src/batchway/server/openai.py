@@ -40,10 +40,18 @@ _log = structlog.get_logger()
 
 
 class Endpoint:
-    """One endpoint of the front, for all its requests. `max_body` in bytes."""
+    """One endpoint of the front, for all its requests. `max_body` in bytes; `retries`: we try again ourselves."""
 
     def __init__(
-        self, front: Front, engine: Engine, intake: Intake, access: Access, visits: Visits, *, max_body: int
+        self,
+        front: Front,
+        engine: Engine,
+        intake: Intake,
+        access: Access,
+        visits: Visits,
+        *,
+        max_body: int,
+        retries: bool,
     ) -> None:
         self._front = front
         self._engine = engine
@@ -51,17 +59,18 @@ class Endpoint:
         self._access = access
         self._visits = visits
         self._max_body = max_body
+        self._retries = retries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         taken = None
         try:
-            with self._visits.begin(receive) as visit:
+            with self._visits.begin(receive, send) as visit:
                 taken, timeout = await self._take(scope, receive)
                 visit.has_asked()
                 outcome = self._engine.ask(taken.request)
                 ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
-                await self._render(taken, ended, send)
+                await self._render(taken, ended, visit.send)
         except Refusal as refusal:
             await send_fault(send, refusal.fault, taken.request.id if taken else None)
         except Gone:

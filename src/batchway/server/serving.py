@@ -100,9 +100,7 @@ def run(
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with contextlib.AsyncExitStack() as stack:
             standing_in = await stack.enter_async_context(sandbox()) if sandbox else None
-            address, served = await stack.enter_async_context(
-                serve(settings, sandbox=standing_in, listener=listener)
-            )
+            address, served = await stack.enter_async_context(serve(settings, sandbox=standing_in, listener=listener))
             if announce is not None:
                 announce(address, served)
             await stop.wait()

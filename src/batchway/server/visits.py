@@ -1,8 +1,8 @@
 """Visits: every exchange that is going on, looked after together twice a second.
 
-Two things can go wrong on the caller's side: it does not send its body, or it leaves before its answer. A timer and a
-watching task for each exchange would cost a tenth of all that is done for it, and most end within a moment; so one
-sweep cancels the overdue and begins to watch whoever has been waiting for a while.
+Three things can go wrong on the caller's side: it does not send its body, it leaves before its answer, or it does not
+read it. Timers and a watching task for each exchange would cost a tenth of all that is done for it, and most end within
+a moment; so one sweep cancels the overdue and the stuck, and begins to watch whoever has been waiting for a while.
 """
 
 import asyncio
@@ -10,19 +10,31 @@ from types import TracebackType
 from typing import Self
 
 from batchway.core.errors import TooSlow
-from batchway.server.exchange import Gone, Receive
+from batchway.server.exchange import Gone, Message, Receive, Send
 
 PERIOD = 0.5
 """Seconds between two sweeps: how late an overdue body or a caller's leaving may be noticed."""
+
+WRITE_TIMEOUT = 60.0
+"""Seconds that a reader may take for one piece of its answer before it is taken for gone."""
 
 
 class Visit:
     """One exchange. As a context manager it turns our own cancellations into what they mean: TooSlow, or Gone."""
 
-    __slots__ = ("_visits", "began", "left", "overdue", "reading", "receive", "task", "watching")
+    __slots__ = (
+        "_pieces", "_seen", "_send", "_sending", "_stuck", "_visits",
+        "began", "left", "overdue", "reading", "receive", "task", "watching",
+    )  # fmt: skip
 
-    def __init__(self, visits: "Visits", receive: Receive, task: "asyncio.Task[object]", began: float) -> None:
+    def __init__(
+        self, visits: "Visits", receive: Receive, send: Send, task: "asyncio.Task[object]", began: float
+    ) -> None:
         self._visits = visits
+        self._send = send
+        self._sending = False
+        self._pieces = self._seen = 0
+        self._stuck = 0.0
         self.receive = receive
         self.task = task
         self.began = began
@@ -31,9 +43,27 @@ class Visit:
         self.left = False
         self.watching: asyncio.Task[None] | None = None
 
+    def leave(self) -> None:
+        """Nobody is there to read the answer."""
+        self.left = True
+        self.task.cancel()
+
     def has_asked(self) -> None:
         """Its body is complete: from now on it may leave, but no longer be late."""
         self.reading = False
+
+    async def send(self, message: Message) -> None:
+        """Send one piece of the answer; whoever does not take it within `WRITE_TIMEOUT` is taken for gone."""
+        self._pieces += 1
+        self._sending = True
+        await self._send(message)
+        self._sending = False
+
+    def is_stuck(self) -> bool:
+        """Asked at each sweep: whether one and the same piece has waited for its reader too long."""
+        self._stuck = self._stuck + PERIOD if self._sending and self._seen == self._pieces else 0.0
+        self._seen = self._pieces
+        return self._stuck >= self._visits.write_timeout
 
     def __enter__(self) -> Self:
         return self
@@ -52,19 +82,21 @@ class Visit:
 
 
 class Visits:
-    """Looks after all visits of one endpoint. `body_timeout` in seconds."""
+    """Looks after all visits. `body_timeout`: seconds for a body to arrive; `write_timeout`: seconds for a reader to
+    take one piece of its answer."""
 
-    def __init__(self, body_timeout: float) -> None:
+    def __init__(self, body_timeout: float, write_timeout: float = WRITE_TIMEOUT) -> None:
         self.body_timeout = body_timeout
+        self.write_timeout = write_timeout
         self._going_on: dict[int, Visit] = {}
         self._sweeping = False
 
-    def begin(self, receive: Receive) -> Visit:
+    def begin(self, receive: Receive, send: Send) -> Visit:
         """The running task begins an exchange."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None, "a visit is made by a task"
-        visit = Visit(self, receive, task, loop.time())
+        visit = Visit(self, receive, send, task, loop.time())
         self._going_on[id(visit)] = visit
         if not self._sweeping:
             self._sweeping = True
@@ -81,6 +113,8 @@ class Visits:
         for visit in self._going_on.values():
             if not visit.reading:
                 visit.watching = visit.watching or loop.create_task(self._watch(visit))
+                if visit.is_stuck():
+                    visit.leave()
             elif visit.began < late:
                 visit.overdue = True
                 visit.task.cancel()
@@ -92,5 +126,4 @@ class Visits:
         while (await visit.receive())["type"] != "http.disconnect":
             continue
         if id(visit) in self._going_on:
-            visit.left = True
-            visit.task.cancel()
+            visit.leave()

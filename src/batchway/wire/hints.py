@@ -7,6 +7,7 @@ from typing import get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Hints, OnDeadline, Optimize, Packing, Priority, Reuse, Strategy
@@ -52,15 +53,17 @@ class HintFields(Struct):
 
 
 _NAMES_IN_ORDER = HintFields.__struct_fields__
+_NOTHING = (UNSET,) * len(_NAMES_IN_ORDER)
 _tags_text = msgspec.json.Decoder(dict[str, object])
 NO_HINTS = Hints()
 
 
 def from_body(body: HintFields) -> tuple[Hints, tuple[str, ...]]:
     """The hints that a body carries, and the names of the fields to take out before it is sent on."""
-    given = {name: value for name in _NAMES_IN_ORDER if (value := getattr(body, name)) is not UNSET}
-    if not given:
+    values = astuple(body)[: len(_NAMES_IN_ORDER)]
+    if values == _NOTHING:
         return NO_HINTS, ()
+    given = {name: value for name, value in zip(_NAMES_IN_ORDER, values, strict=True) if value is not UNSET}
     if isinstance(given.get("provider"), dict):
         del given["provider"]
     hints = Hints(**given)

@@ -20,16 +20,22 @@ class FrameCutter:
         """The frames completed by these bytes. Raises ValueError when what is held of the next is past the bound."""
         if self._half or b"\r" in data:
             data = self._with_line_feeds(data)
-        # Only what is new is searched: a frame of megabytes that comes in small reads would cost their square.
-        searched = max(0, len(self._rest) - 1)
-        self._rest += data
-        frames: list[bytes] = []
-        if self._rest.find(b"\n\n", searched) != -1:
-            *frames, rest = bytes(self._rest).split(b"\n\n")
-            self._rest = bytearray(rest)
+        if self._rest:
+            # Only what is new is searched: a frame of megabytes that comes in small reads would cost their square.
+            searched = len(self._rest) - 1
+            self._rest += data
+            if self._rest.find(b"\n\n", searched) == -1:
+                self._check_bound()
+                return []
+            data = bytes(self._rest)
+        *frames, rest = data.split(b"\n\n")
+        self._rest = bytearray(rest)
+        self._check_bound()
+        return [frame + b"\n\n" for frame in frames if frame.strip(b"\n")]
+
+    def _check_bound(self) -> None:
         if len(self._rest) > self._max_frame:
             raise ValueError(f"a frame is larger than {self._max_frame} bytes")
-        return [frame + b"\n\n" for frame in frames if frame.strip(b"\n")]
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         text = self._half + data
