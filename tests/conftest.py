@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from tests.clock import HandClock
 from tests.gate import Gate, open_gate
 

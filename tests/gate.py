@@ -15,6 +15,7 @@ from batchway.ports import Clock
 from batchway.sandbox import Sandbox, faults
 from batchway.sandbox.ledger import Line
 from batchway.server import serving
+from batchway.server.connections import PATIENCE as IDLE
 from batchway.settings import Settings
 
 MODEL = "gpt-4o-mini"
@@ -43,7 +44,9 @@ async def until(condition: Callable[[], Any]) -> None:
 class Gate:
     """A running gateway as its callers see it, and the provider behind it."""
 
-    def __init__(self, address: str, gateway: Gateway, sandbox: Sandbox, upstream: str, http: httpx2.AsyncClient) -> None:
+    def __init__(
+        self, address: str, gateway: Gateway, sandbox: Sandbox, upstream: str, http: httpx2.AsyncClient
+    ) -> None:
         self.address = address
         self.gateway = gateway
         self.sandbox = sandbox
@@ -110,7 +113,7 @@ async def open_gate(
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     keyless: bool = False,
-    patience: float = serving.PATIENCE,
+    patience: float = IDLE,
     **flags: Any,
 ) -> AsyncIterator[Gate]:
     """A gateway with these settings. `keyless`: it has no provider keys, and openai's base URL is the sandbox's."""
@@ -151,7 +154,9 @@ def via(answer: httpx2.Response) -> str:
     return str(answer.headers["x-batchway-routed-via"])
 
 
-def check_fault(answer: httpx2.Response, status: int, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+def check_fault(
+    answer: httpx2.Response, status: int, code: str | None = None, param: str | None = None
+) -> dict[str, Any]:
     """A fault in OpenAI's shape, with our fields beside it. Gives the error object."""
     assert answer.status_code == status, answer.text
     body = answer.json()

@@ -50,12 +50,12 @@ async def test_the_writer_waits_for_a_reader() -> None:
     tape = Tape(keep=False)
     writing = asyncio.create_task(write(tape, [1] * 10))
     reader = tape.follow()
-    for number in range(10):
-        assert await anext(reader) == [frame(number)]
+    for number in range(9):
+        assert await anext(reader) == [frame(number)], "one step at a time"
         for _ in range(10):
             await asyncio.sleep(0)
         assert not writing.done(), "its reader has not passed the last on yet"
-    assert [frames async for frames in reader] == []
+    assert [frames async for frames in reader] == [[frame(9)]]
     await writing
 
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-
 _ADDRESS = re.compile(r"listens on (http://\S+)")
 
 
@@ -82,5 +81,3 @@ async def batchway(*arguments: str, environment: Mapping[str, str], folder: str)
 def body(text: str, **fields: Any) -> bytes:
     """A chat."""
     return json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]} | fields).encode()
-
-

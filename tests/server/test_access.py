@@ -78,13 +78,30 @@ async def test_with_gateway_keys_no_bearer_is_ever_forwarded() -> None:
 async def test_hosts() -> None:
     async with open_gate(allowed_hosts="llm.example.org") as gate:
         port = gate.host.partition(":")[2]
-        good = ["localhost", f"localhost:{port}", gate.host, "[::1]", f"[::1]:{port}", "LocalHost", "llm.example.org:99"]
+        good = [
+            "localhost",
+            f"localhost:{port}",
+            gate.host,
+            "[::1]",
+            f"[::1]:{port}",
+            "LocalHost",
+            "llm.example.org:99",
+        ]
         for host in good:
             assert (await gate.ask(headers={"host": host})).status_code == 200, host
             assert (await gate.http.get("/health", headers={"host": host})).status_code == 200, host
-        evil = ["evil.example", f"evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1:x"]
+        evil = [
+            "evil.example",
+            f"evil.example:{port}",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:x",
+        ]
         for host in evil:
-            for answer in (await gate.ask(headers={"host": host}), await gate.http.get("/health", headers={"host": host})):
+            for answer in (
+                await gate.ask(headers={"host": host}),
+                await gate.http.get("/health", headers={"host": host}),
+            ):
                 check_fault(answer, 403, "host_not_allowed")
         assert gate.calls == len(good)
 

@@ -16,7 +16,12 @@ async def test_health(clock: HandClock) -> None:
         assert answer.status_code == 200
         body = answer.json()
         assert set(body) == {"status", "uptime_seconds", "queue_size", "active_batches", "providers_healthy"}
-        assert (body["status"], body["uptime_seconds"], body["queue_size"], body["active_batches"]) == ("healthy", 12, 0, 0)
+        assert (body["status"], body["uptime_seconds"], body["queue_size"], body["active_batches"]) == (
+            "healthy",
+            12,
+            0,
+            0,
+        )
         assert body["providers_healthy"]["openai"] is True
     async with open_gate(keyless=True, default_provider="openai") as gate:
         assert (await gate.http.get("/health")).json()["providers_healthy"]["openai"] is False, "it has no key"
@@ -28,7 +33,9 @@ async def _mixed_load(gate: Gate, clock: HandClock) -> None:
     await gate.ask(text="twin", temperature=0)
     await gate.ask(text="a stream", stream=True)
     await gate.ask(text="unknown price", model="some-model-of-ours")
-    gate.fault({"kind": "status", "status": 400, "match": {"text": "bad"}}, {"kind": "drop", "match": {"text": "dropped"}})
+    gate.fault(
+        {"kind": "status", "status": 400, "match": {"text": "bad"}}, {"kind": "drop", "match": {"text": "dropped"}}
+    )
     await gate.ask(text="bad")
     await gate.ask(text="dropped")
     await gate.post(b"{")
@@ -86,9 +93,7 @@ async def _exposition(gate: Gate) -> str:
 
 
 def _samples(text: str) -> set[tuple[str, float]]:
-    return {
-        (sample.name, sample.value) for family in text_string_to_metric_families(text) for sample in family.samples
-    }
+    return {(sample.name, sample.value) for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
 def _total(family: Any) -> float:
@@ -138,7 +143,16 @@ async def test_one_model(gate: Gate) -> None:
 
 async def test_the_name_of_a_model_leads_nowhere_else(gate: Gate) -> None:
     """With the provider's key, `..` would read its files and batches."""
-    for name in ("..%2Ffiles", "%2e%2e/files", "x%2F..%2F..%2Fsandbox%2Fledger", "grok/..%2Ffiles", ".", "", "x//y", "%2F"):
+    for name in (
+        "..%2Ffiles",
+        "%2e%2e/files",
+        "x%2F..%2F..%2Fsandbox%2Fledger",
+        "grok/..%2Ffiles",
+        ".",
+        "",
+        "x//y",
+        "%2F",
+    ):
         answer = await gate.http.get(f"/v1/models/{name}")
         assert answer.status_code == 404 or answer.json().get("object") == "list", name
     assert not [line for line in gate.lines if line.endpoint != "models"]

@@ -1,4 +1,4 @@
-"""What a caller can do to the gateway by sending too much, too slowly, too deep or too often: one clear fault, no harm."""
+"""What callers can do by sending too much, too slowly, too deep or too often: get one clear fault, and harm nobody."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ async def test_a_body_that_cannot_be_read_is_refused_where_it_is_wrong(gate: Gat
     for path in (CHAT, "/v1/embeddings", "/v1/responses"):
         for body, code in wrong.items():
             check_fault(await gate.post(body, path), 400, code)
-    brackets = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"' + b"[{\\\"" * 500 + b'"}]}'
+    brackets = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"' + b'[{\\"' * 500 + b'"}]}'
     assert (await gate.post(brackets)).status_code == 200, "brackets in a text are no depth"
 
 
@@ -186,7 +186,7 @@ async def test_who_does_not_read_holds_the_provider_up_and_nobody_else() -> None
         writer.close()
 
     async with await asyncio.start_server(provider, "127.0.0.1", 0) as server:
-        url = "http://127.0.0.1:{}/v1".format(server.sockets[0].getsockname()[1])
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "sk-x"}
         async with open_gate(environment=environment, max_response_bytes=ENOUGH * 2) as gate:
             async with wire(gate) as (reader, writer):

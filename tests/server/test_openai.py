@@ -1,9 +1,19 @@
-"""The OpenAI routes as their callers see them: the answer's shape, its headers, the hints, and what reaches the provider."""
+"""The OpenAI routes as their callers see them: the answer's shape, its headers, hints, what reaches the provider."""
 
 import json
+from collections.abc import MutableMapping
+from typing import Any
 
+import msgspec
 import pytest
-from tests.gate import MODEL, Gate, chat, check_fault, frames, open_gate, said, words
+from tests.gate import CHAT, MODEL, Gate, chat, check_fault, frames, open_gate, said, words
+
+from batchway.server.access import Access
+from batchway.server.openai import Endpoint
+from batchway.server.visits import Visits
+from batchway.wire.endpoints import FRONTS
+from batchway.wire.hints import NO_HINTS
+from batchway.wire.reading import Reading
 
 OURS = {"request_id", "status", "provider", "routed_via", "batch_id", "completed_at", "error"}
 THEIRS = {"id", "object", "created", "model", "service_tier", "system_fingerprint", "choices", "usage"}
@@ -12,7 +22,7 @@ README = b"""{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You 
 {"role":"user","content":"Say hello"}]}"""
 """The body of the batching middleware's quick start."""
 
-HINTS = {
+HINTS: dict[str, Any] = {
     "provider": "openai",
     "priority": "high",
     "strategy": "direct",
@@ -66,7 +76,7 @@ async def test_hints_never_reach_the_provider() -> None:
         answer = await gate.ask(text="by header", headers=as_headers)
         assert answer.status_code == 200
         assert answer.headers["x-batchway-request-id"] == "order-8"
-        assert (await gate.ask(**dict.fromkeys(HINTS))).status_code == 200, "null means unset"
+        assert (await gate.http.post(CHAT, json=chat() | dict.fromkeys(HINTS))).status_code == 200, "null means unset"
 
 
 def _text(value: object) -> str:
@@ -75,7 +85,7 @@ def _text(value: object) -> str:
 
 async def test_the_body_reaches_the_provider_byte_for_byte(gate: Gate) -> None:
     strange = b"""{ "model" : "gpt-4o-mini", "x_new": {"a":[1.50, 1e2,\t"\\u00e9\xc3\xa9"]},
-      "messages":[{"content":"hi","role":"user","cache_control":{"type":"ephemeral"}}] , "big": 123456789012345678901 }"""
+      "messages":[{"content":"hi","role":"user","cache_control":{"type":"x"}}] , "big": 123456789012345678901 }"""
     assert (await gate.post(strange)).status_code == 200
     assert (await gate.direct(strange)).status_code == 200
     through, directly = gate.lines
@@ -121,7 +131,7 @@ async def test_provider_as_an_object_is_the_providers_own(gate: Gate) -> None:
         ({"temperature": "hot"}, "invalid_type", "temperature"),
     ],
 )
-async def test_a_wrong_field_is_named(gate: Gate, fields: dict[str, object], code: str, param: str) -> None:
+async def test_a_wrong_field_is_named(gate: Gate, fields: dict[str, Any], code: str, param: str) -> None:
     error = check_fault(await gate.ask(**fields), 400, code, param)
     assert param in error["message"]
     assert gate.calls == 0
@@ -171,6 +181,36 @@ async def test_embeddings_and_responses_pass_as_they_are(gate: Gate) -> None:
         body.pop("priority")
         direct = await gate.direct(body, path)
         assert through.status_code == 200, through.text
-        assert set(through.json()) == set(direct.json()), "no fields of ours: SDKs' models forbid none, but nobody asked"
+        assert set(through.json()) == set(direct.json()), "no fields of ours: nobody asked for them"
         assert through.headers["x-batchway-routed-via"] == "direct"
         assert gate.lines[-1].request_hash == gate.lines[-2].request_hash
+
+
+async def test_a_defect_is_told_in_openais_shape_and_hurts_no_other() -> None:
+    def read(_: bytes) -> Reading:
+        raise ZeroDivisionError
+
+    async with open_gate() as gate:
+        served = gate.gateway
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        broken = Endpoint(
+            msgspec.structs.replace(FRONTS["chat"], read=read),
+            served.engine,
+            served.intake,
+            Access((), (), (), NO_HINTS),
+            Visits(30),
+            max_body=1000,
+            retries=True,
+        )
+        headers = [(b"host", b"localhost")]
+        await broken({"method": "POST", "path": CHAT, "query_string": b"", "headers": headers}, receive, send)
+        assert sent[0]["status"] == 500
+        assert msgspec.json.decode(sent[1]["body"])["error"]["code"] == "internal_error"
+        assert (await gate.ask()).status_code == 200

@@ -17,7 +17,8 @@ PROMPT = "a-prompt-nobody-else-should-read"
 
 def spellings(secret: str) -> list[str]:
     """What it may hide as."""
-    return [secret, base64.b64encode(secret.encode()).decode(), quote(secret, safe=""), sha256(secret.encode()).hexdigest()]
+    given = secret.encode()
+    return [secret, base64.b64encode(given).decode(), quote(secret, safe=""), sha256(given).hexdigest()]
 
 
 async def test_no_secret_leaves(tmp_path: Path) -> None:

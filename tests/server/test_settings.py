@@ -28,11 +28,16 @@ async def test_nothing_is_put_into_a_request_unless_a_setting_says_so(gate: Gate
 
 
 async def test_defaults_fill_what_a_request_leaves_open() -> None:
-    flags = {"default_model": "gpt-4o", "default_temperature": 0, "default_max_output_tokens": 77, "default_top_p": 0.5}
+    flags: dict[str, Any] = {
+        "default_model": "gpt-4o",
+        "default_temperature": 0,
+        "default_max_output_tokens": 77,
+        "default_top_p": 0.5,
+    }
     async with open_gate(**flags) as gate:
         filled = chat(max_tokens=77, temperature=0.0, top_p=0.5)
         assert await sent(gate) == await hash_of(gate, filled)
-        given = {"max_tokens": 5, "temperature": 1, "top_p": 1}
+        given: dict[str, Any] = {"max_tokens": 5, "temperature": 1, "top_p": 1}
         assert await sent(gate, **given) == await hash_of(gate, chat(**given))
         without = {name: value for name, value in chat().items() if name != "model"}
         assert (await gate.http.post(CHAT, json=without)).json()["model"] == "gpt-4o"
@@ -59,7 +64,7 @@ async def test_which_provider_a_name_means(gate: Gate) -> None:
         ("meta-llama/llama-3", "openrouter", "openrouter", "meta-llama/llama-3"),
         ("nobody/knows-this", None, "openai", "nobody/knows-this"),
     ):
-        answer = await gate.ask(model=model, **({"provider": hint} if hint else {}))
+        answer = await gate.ask(model=model, provider=hint)
         assert answer.status_code == 200, answer.text
         line = gate.lines[-1]
         assert (line.provider, line.model) == (provider, name), model
