@@ -90,14 +90,16 @@ class Calls:
             if size > self._max_body:
                 return UpstreamMalformed(f"The stream is longer than {self._max_body} bytes.").fault
             try:
-                frames = _read(cutter.feed(data), reader)
-            except (msgspec.DecodeError, ValueError) as error:
-                return UpstreamMalformed(f"The stream holds a frame that cannot be read ({error}).").fault
+                frames, broken = _read(cutter.feed(data), reader)
+            except ValueError as error:
+                frames, broken = [], error
             if frames:
                 if not begun:
                     begun = True
                     self._desk.begin(call_id, tape)
                 await tape.write(frames)
+            if broken is not None:
+                return UpstreamMalformed(f"The stream holds a frame that cannot be read ({broken}).").fault
             if reader.error is not None:
                 return dialect.error_frame(reader.error)
             if reader.done:
@@ -107,8 +109,9 @@ class Calls:
         return UpstreamCut("The provider's stream stopped before the answer ended.").fault
 
 
-def _read(frames: list[bytes], reader: StreamReader) -> list[Frame]:
-    """The frames to pass on: not the end mark, which the server sends when all is told, and not an error."""
+def _read(frames: list[bytes], reader: StreamReader) -> tuple[list[Frame], Exception | None]:
+    """The frames to pass on, up to one that cannot be read: not the end mark, which the server sends when all is told,
+    and not an error."""
     passed: list[Frame] = []
     for frame in frames:
         data = sse.payload(frame)
@@ -116,12 +119,15 @@ def _read(frames: list[bytes], reader: StreamReader) -> list[Frame]:
             # A comment: providers send them to keep the connection alive, ours to the caller needs that too.
             passed.append((frame, False))
             continue
-        only_usage = reader.read(data)
+        try:
+            only_usage = reader.read(data)
+        except msgspec.DecodeError as error:
+            return passed, error
         if reader.error is not None:
             break
         if data != b"[DONE]":
             passed.append((frame, only_usage))
-    return passed
+    return passed, None
 
 
 def _ended(call_id: str, result: Answer | Fault, report: Report | None) -> facts.Fact:
