@@ -11,5 +11,5 @@ else the machine does meets all alike.
     processes  starting, pinning, and reading CPU and memory              load       connections and loops of requests
     rounds     one measurement; the interleaved rounds; memory            response   reading HTTP/1.1
     report     the table, the targets, the machine
-    upstream, yardstick, bare, asgi: the applications that run under uvicorn
+    upstream, yardstick, bare, unchosen, asgi: the applications that run under uvicorn
 """

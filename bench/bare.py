@@ -1,14 +1,12 @@
-"""The bare pass-through of batchway's own client: uvicorn, pyreqwest and orjson, and nothing of batchway.
+"""The bare pass-through of batchway's own client: uvicorn, aiohttp and orjson, and nothing of batchway.
 
-The client is used as `batchway.providers.http` uses it: a streamed response, read within a bound.
+The client is used as `batchway.providers.http` uses it: its time-outs, no cookies, an answer read within a bound.
 """
 
 import os
-from datetime import timedelta
 
+import aiohttp
 import orjson
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.response import Response
 
 from bench.asgi import JSON, Receive, Scope, Send, live, read_body, respond
 from bench.yardstick import HEADERS, UPSTREAM
@@ -16,12 +14,7 @@ from bench.yardstick import HEADERS, UPSTREAM
 MAX_BODY = 64 * 1024 * 1024
 """Bytes; the gateway's default of `max_response_bytes`."""
 
-TIMEOUT = timedelta(seconds=600)
-
-
-def _client() -> Client:
-    builder = ClientBuilder().follow_redirects(False).no_proxy().referer(False)
-    return builder.connect_timeout(timedelta(seconds=5)).read_timeout(TIMEOUT).build()
+TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=5)
 
 
 class Bare:
@@ -29,32 +22,31 @@ class Bare:
 
     def __init__(self, upstream: str) -> None:
         self._url = upstream + "/chat/completions"
-        self._client: Client
+        self._session: aiohttp.ClientSession
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's life."""
         if scope["type"] == "lifespan":
-            async with _client() as self._client:
+            async with aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=TIMEOUT
+            ) as self._session:
                 return await live(receive, send)
         body = await read_body(receive)
         orjson.loads(body)
-        request = self._client.post(self._url).body_bytes(body)
-        for name, value in HEADERS.items():
-            request = request.header(name, value)
-        async with request.timeout(TIMEOUT).build_streamed() as answer:
+        async with self._session.post(self._url, data=body, headers=HEADERS, allow_redirects=False) as answer:
             content = await _read(answer)
             orjson.loads(content)
             return await respond(send, answer.status, [JSON], content)
 
 
-async def _read(answer: Response) -> bytes:
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while (chunk := await answer.body_reader.read_chunk()) is not None:
+    async for chunk in answer.content.iter_any():
         size += len(chunk)
         if size > MAX_BODY:
             raise ValueError(f"the answer is larger than {MAX_BODY} bytes")
-        pieces.append(bytes(chunk))
+        pieces.append(chunk)
     return b"".join(pieces)
 
 

@@ -14,6 +14,7 @@ Starter = Callable[[Place], AbstractContextManager[Running]]
 SUBJECTS: Mapping[str, Starter] = {
     "yardstick": subjects.yardstick,
     "bare": subjects.bare,
+    "unchosen": subjects.unchosen,
     "gateway": subjects.gateway,
 }
 PEERS: Mapping[str, tuple[Starter, Callable[[], str]]] = {
@@ -27,7 +28,8 @@ STREAM = b"data: [DONE]"
 
 STRAIGHT = "upstream, straight"
 YARDSTICK = "yardstick (aiohttp)"
-BARE = "bare (pyreqwest)"
+BARE = "bare (aiohttp, bounded)"
+UNCHOSEN = "bare (pyreqwest, not chosen)"
 DIRECT = "batchway direct"
 CACHE_HIT = "batchway cache hit"
 COALESCED = "batchway coalesced"
@@ -59,6 +61,7 @@ CASES = (
     Case(name=STRAIGHT, subject="upstream", counted=False),
     Case(name=YARDSTICK, subject="yardstick"),
     Case(name=BARE, subject="bare"),
+    Case(name=UNCHOSEN, subject="unchosen"),
     Case(name=DIRECT, subject="gateway"),
     Case(name=CACHE_HIT, subject="gateway", bodies=bodies.repeated),
     Case(name=COALESCED, subject="gateway", bodies=bodies.twins, share=0.25, timed=False),

@@ -47,8 +47,13 @@ def yardstick(place: Place) -> AbstractContextManager[Running]:
 
 
 def bare(place: Place) -> AbstractContextManager[Running]:
-    """uvicorn, pyreqwest and orjson."""
+    """uvicorn, aiohttp and orjson, as batchway uses them."""
     return _uvicorn(place, "bare", place.subject_core)
+
+
+def unchosen(place: Place) -> AbstractContextManager[Running]:
+    """uvicorn, pyreqwest and orjson."""
+    return _uvicorn(place, "unchosen", place.subject_core)
 
 
 def gateway(place: Place) -> AbstractContextManager[Running]:

@@ -83,7 +83,7 @@ class Engine:
         self._underway: dict[str, _Underway] = {}
         self._alarm: Alarm | None = None
         self._alarm_at: float | None = None
-        self._tasks = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._empty: asyncio.Event = asyncio.Event()
         self._do: dict[type[Command], Callable[..., None]] = {
             Reply: self._end,
@@ -95,15 +95,13 @@ class Engine:
         }
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         await self.drain()
-        for underway in list(self._underway.values()):
-            if underway.task is not None:
-                underway.task.cancel()
-        await self._tasks.__aexit__(None, None, None)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -194,7 +192,10 @@ class Engine:
     def _call(self, call: Call) -> None:
         underway = _Underway(call, list(call.riders), self.clock.now())
         self._underway[call.call_id] = underway
-        underway.task = self._tasks.create_task(self._calls.make(call))
+        # Not a TaskGroup: a call reports its own failure, and the group's bookkeeping costs as much as the task.
+        underway.task = asyncio.get_running_loop().create_task(self._calls.make(call))
+        self._tasks.add(underway.task)
+        underway.task.add_done_callback(self._tasks.discard)
 
     def _join(self, join: Join) -> None:
         underway = self._underway.get(join.call_id) if join.call_id is not None else None

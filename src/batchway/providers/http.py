@@ -22,6 +22,8 @@ CHUNK = 256 * 1024
 """Bytes that are read ahead of who takes them: a whole answer mostly, and a bound for a stream that nobody reads."""
 
 
+USER_AGENT = ("user-agent", f"batchway/{__version__}")
+
 LARGE = 1 << 20
 """Bytes from which a body is written piece by piece, so that sending it holds up nobody else."""
 
@@ -46,7 +48,7 @@ class HttpSender:
             # How many calls run at once is for the planner to decide.
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"user-agent": f"batchway/{__version__}"},
+            skip_auto_headers=("user-agent",),
             read_bufsize=CHUNK,
             trust_env=False,
         )
@@ -80,7 +82,7 @@ class HttpSender:
         return self._session.request(
             outgoing.method,
             self._url(outgoing.url),
-            headers=CIMultiDict(outgoing.headers),
+            headers=CIMultiDict((*outgoing.headers, USER_AGENT)),
             data=outgoing.body if len(outgoing.body) < LARGE else BytesIO(outgoing.body),
             timeout=timeout,
             allow_redirects=False,

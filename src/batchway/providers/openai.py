@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 from urllib.parse import quote
@@ -53,6 +54,8 @@ class OpenAIDialect:
         self._urls = {endpoint: base_url.rstrip("/") + front.path for endpoint, front in FRONTS.items()}
         self._models_url = base_url.rstrip("/") + "/models"
         self._key = key
+        # A provider's durations come again and again (`6m0s`): reading one costs as much as reading the whole answer.
+        self._seconds = lru_cache(maxsize=1000)(seconds_of)
         json = ("content-type", "application/json")
         self._plain: tuple[tuple[str, str], ...] = (json,)
         self._keyed = (json, ("authorization", f"Bearer {key}")) if key is not None else self._plain
@@ -157,10 +160,14 @@ class OpenAIDialect:
             limit_tokens=_whole(headers.get("x-ratelimit-limit-tokens")),
             remaining_requests=_whole(requests),
             remaining_tokens=_whole(tokens),
-            reset_requests=_later(headers.get("x-ratelimit-reset-requests"), now),
-            reset_tokens=_later(headers.get("x-ratelimit-reset-tokens"), now),
+            reset_requests=self._later(headers.get("x-ratelimit-reset-requests"), now),
+            reset_tokens=self._later(headers.get("x-ratelimit-reset-tokens"), now),
             retry_after=after,
         )
+
+    def _later(self, duration: str | None, now: float) -> float | None:
+        seconds = self._seconds(duration) if duration is not None else None
+        return None if seconds is None else now + seconds
 
     def _malformed(self, what: str, cause: Exception) -> Fault:
         return UpstreamMalformed(f"'{self._name}' {what} ({cause}).").fault
@@ -257,10 +264,10 @@ _DURATION = re.compile(
 )
 
 
-def _later(text: str | None, now: float) -> float | None:
-    """The instant that a duration such as `1s`, `6m0s` or `120ms` ends."""
-    found = _DURATION.fullmatch(text) if text else None
+def seconds_of(duration: str) -> float | None:
+    """The seconds of a duration such as `1s`, `6m0s` or `120ms`; None if it is not one."""
+    found = _DURATION.fullmatch(duration)
     if found is None or not any(found.groups()):
         return None
     hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
-    return now + hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000

@@ -25,7 +25,7 @@ from batchway.server.exchange import (
     send_fault,
     write,
 )
-from batchway.server.visits import Visits
+from batchway.server.visits import Visit, Visits
 from batchway.wire import sse
 from batchway.wire.endpoints import Front
 from batchway.wire.native import envelope, error_body
@@ -70,7 +70,7 @@ class Endpoint:
                 visit.has_asked()
                 outcome = self._engine.ask(taken.request)
                 ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
-                await self._render(taken, ended, visit.send)
+                await self._render(taken, ended, visit)
         except Refusal as refusal:
             await send_fault(send, refusal.fault, taken.request.id if taken else None)
         except Gone:
@@ -104,7 +104,8 @@ class Endpoint:
             f"No answer within {timeout:g} seconds (?timeout=). The request goes on; send it again for its answer."
         )
 
-    async def _render(self, taken: Taken, outcome: Outcome, send: Send) -> None:
+    async def _render(self, taken: Taken, outcome: Outcome, visit: Visit) -> None:
+        send = visit.send
         if isinstance(outcome, Stream):
             await self._render_stream(taken, outcome, send)
         elif isinstance(outcome, Refuse):
