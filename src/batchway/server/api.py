@@ -119,7 +119,9 @@ def _add_faults(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         here = f"{request.method} {request.url.path}"
         if error.status_code == 405:
-            return _render(errors.MethodNotAllowed(f"{here}: the route does not take this method.").fault)
+            response = _render(errors.MethodNotAllowed(f"{here}: the route does not take this method.").fault)
+            response.headers.update(error.headers or {})
+            return response
         return _render(errors.NotFound(f"{here}: there is no such route; /docs lists them.").fault)
 
     @app.exception_handler(500)

@@ -72,7 +72,8 @@ class Endpoint:
                 ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
                 await self._render(taken, ended, visit)
         except Refusal as refusal:
-            await send_fault(send, refusal.fault, taken.request.id if taken else None)
+            allow = [(b"allow", b"POST")] if isinstance(refusal, MethodNotAllowed) else None
+            await send_fault(send, refusal.fault, taken.request.id if taken else None, allow)
         except Gone:
             if taken is not None:
                 self._engine.leave(taken.request.ask)
@@ -99,10 +100,10 @@ class Endpoint:
         done, _ = await asyncio.wait([outcome], timeout=timeout)
         if done:
             return outcome.result()
-        self._engine.leave(taken.request.ask, keep=True)
-        raise WaitOver(
-            f"No answer within {timeout:g} seconds (?timeout=). The request goes on; send it again for its answer."
-        )
+        streams = taken.request.prompt.stream
+        self._engine.leave(taken.request.ask, keep=not streams)
+        rest = "The stream was ended." if streams else "The request goes on; send it again for its answer."
+        raise WaitOver(f"No answer within {timeout:g} seconds (?timeout=). {rest}")
 
     async def _render(self, taken: Taken, outcome: Outcome, visit: Visit) -> None:
         send = visit.send
