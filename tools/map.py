@@ -1,7 +1,7 @@
 """Writes the map of every source file into ARCHITECTURE.md, from each file's own first sentence.
 
-    python tools/map.py          # rewrite the map
-    python tools/map.py --check  # exit 1 if it is stale
+python tools/map.py          # rewrite the map
+python tools/map.py --check  # exit 1 if it is stale
 """
 
 import ast
