@@ -20,10 +20,9 @@ async def stuck(_: Message) -> None:
 
 async def test_a_reader_that_does_not_read_is_taken_for_gone() -> None:
     visits = Visits(body_timeout=5, write_timeout=PERIOD)
-    with pytest.raises(Gone):
-        with visits.begin(never, stuck) as visit:
-            visit.has_asked()
-            await visit.send({"type": "http.response.body", "body": b"a piece"})
+    with pytest.raises(Gone), visits.begin(never, stuck) as visit:
+        visit.has_asked()
+        await visit.send({"type": "http.response.body", "body": b"a piece"})
 
 
 async def test_a_reader_that_is_slow_but_reads_is_served() -> None:
@@ -43,9 +42,8 @@ async def test_a_reader_that_is_slow_but_reads_is_served() -> None:
 
 async def test_a_body_that_does_not_come_is_too_slow() -> None:
     visits = Visits(body_timeout=0.1)
-    with pytest.raises(TooSlow, match="body_timeout"):
-        with visits.begin(never, stuck) as visit:
-            await visit.receive()
+    with pytest.raises(TooSlow, match="body_timeout"), visits.begin(never, stuck) as visit:
+        await visit.receive()
 
 
 async def test_a_caller_that_leaves_is_gone() -> None:
@@ -53,10 +51,9 @@ async def test_a_caller_that_leaves_is_gone() -> None:
         return {"type": "http.disconnect"}
 
     visits = Visits(body_timeout=5)
-    with pytest.raises(Gone):
-        with visits.begin(disconnected, stuck) as visit:
-            visit.has_asked()
-            await asyncio.sleep(5)
+    with pytest.raises(Gone), visits.begin(disconnected, stuck) as visit:
+        visit.has_asked()
+        await asyncio.sleep(5)
 
 
 async def test_a_cancellation_of_another_stays_one() -> None:
