@@ -6,7 +6,7 @@ planner's deadline is one alarm of the clock. Listeners hear every command as an
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -56,7 +56,7 @@ class _Underway:
         self.riders = riders
         self.sent_at = sent_at
         self.tape: Tape | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
 
 
 class Engine:
@@ -84,6 +84,8 @@ class Engine:
         self._alarm: Alarm | None = None
         self._alarm_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._driver: str | None = None
+        self._to_drive: dict[str, Call] = {}
         self._empty: asyncio.Event = asyncio.Event()
         self._do: dict[type[Command], Callable[..., None]] = {
             Reply: self._end,
@@ -107,14 +109,27 @@ class Engine:
 
     # Callers
 
-    def ask(self, request: Request) -> "asyncio.Future[Outcome]":
-        """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed."""
+    def ask(self, request: Request, *, driving: bool = False) -> "asyncio.Future[Outcome]":
+        """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed.
+
+        `driving`: the running task will make the request's call itself (`drive`) if it needs one at once, which spares
+        a task of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
+        have joined the call. Streams are never driven: their caller follows while the call writes.
+        """
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._driver = request.ask if driving and not request.prompt.stream else None
         self._callers[request.ask] = _Caller(request, outcome)
         if Accepted in self._heard:
             self._publish(Accepted(at=request.asked_at, request=request))
         self.tell(facts.Asked(request))
+        self._driver = None
         return outcome
+
+    async def drive(self, ask: str) -> None:
+        """Make the call that this request has to make at once, if there is one. Ends when the call has been told of."""
+        call = self._to_drive.pop(ask, None)
+        if call is not None:
+            await self._calls.make(call)
 
     def leave(self, ask: str, *, keep: bool = False) -> None:
         """The caller is gone (or has waited long enough: `keep`). It gets nothing any more."""
@@ -192,6 +207,11 @@ class Engine:
     def _call(self, call: Call) -> None:
         underway = _Underway(call, list(call.riders), self.clock.now())
         self._underway[call.call_id] = underway
+        lead = call.requests[0].ask
+        if lead == self._driver:
+            underway.task = asyncio.current_task()
+            self._to_drive[lead] = call
+            return
         # Not a TaskGroup: a call reports its own failure, and the group's bookkeeping costs as much as the task.
         underway.task = asyncio.get_running_loop().create_task(self._calls.make(call))
         self._tasks.add(underway.task)

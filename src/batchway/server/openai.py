@@ -1,6 +1,7 @@
 """The OpenAI surface: chat completions, embeddings and responses, as plain ASGI since it is the hot path."""
 
 import asyncio
+import functools
 from urllib.parse import parse_qs
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from batchway.core.commands import Refuse, Reply
 from batchway.core.cost import dollars
 from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, WaitOver
+from batchway.core.types import Request
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
 from batchway.server.access import Access
@@ -68,8 +70,11 @@ class Endpoint:
             with self._visits.begin(receive, send) as visit:
                 taken, timeout = await self._take(scope, receive)
                 visit.has_asked()
-                outcome = self._engine.ask(taken.request)
-                ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
+                if timeout is None and taken.request.on_deadline != "fail":
+                    ended = await self._drive(taken.request, visit)
+                else:
+                    outcome = self._engine.ask(taken.request)
+                    ended = await (outcome if timeout is None else self._within(timeout, taken, outcome))
                 await self._render(taken, ended, visit)
         except Refusal as refusal:
             allow = [(b"allow", b"POST")] if isinstance(refusal, MethodNotAllowed) else None
@@ -94,6 +99,22 @@ class Endpoint:
         timeout = _timeout(scope["query_string"])
         content = await read_body(receive, headers, self._max_body)
         return self._intake.take(self._front, content, headers, identity, self._engine.clock.now()), timeout
+
+    async def _drive(self, request: Request, visit: Visit) -> Outcome:
+        """The outcome, the request's own call made by this very task: it goes on when its caller leaves."""
+        outcome = self._engine.ask(request, driving=True)
+        visit.driving = functools.partial(self._engine.leave, request.ask)
+        try:
+            await self._engine.drive(request.ask)
+        except asyncio.CancelledError:
+            # The call was ended; whoever still waits has been told how.
+            if visit.left or not outcome.done():
+                raise
+            visit.task.uncancel()
+        visit.driving = None
+        if visit.left:
+            raise Gone
+        return await outcome
 
     async def _within(self, timeout: float, taken: Taken, outcome: "asyncio.Future[Outcome]") -> Outcome:
         """The outcome, or WaitOver after the caller's own `?timeout=`; the request then goes on without it."""

@@ -6,6 +6,7 @@ a moment; so one sweep cancels the overdue and the stuck, and begins to watch wh
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ class Visit:
 
     __slots__ = (
         "_pieces", "_seen", "_send", "_sending", "_stuck", "_visits",
-        "began", "left", "overdue", "reading", "receive", "task", "watching",
+        "began", "driving", "left", "overdue", "reading", "receive", "task", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -41,12 +42,17 @@ class Visit:
         self.reading = True
         self.overdue = False
         self.left = False
+        self.driving: Callable[[], None] | None = None
+        """Set while the task makes a call that may go on without this caller: what to do when it leaves."""
         self.watching: asyncio.Task[None] | None = None
 
     def leave(self) -> None:
-        """Nobody is there to read the answer."""
+        """Nobody is there to read the answer. A task that drives a call is told, any other is cancelled."""
         self.left = True
-        self.task.cancel()
+        if self.driving is None:
+            self.task.cancel()
+        else:
+            self.driving()
 
     def has_asked(self) -> None:
         """Its body is complete: from now on it may leave, but no longer be late."""
