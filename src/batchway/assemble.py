@@ -269,15 +269,17 @@ def _counter(vocabularies: Vocabularies, name: str) -> Callable[[str], int]:
 
 
 class Ids:
-    """Random UUIDs (version 4), without asking the kernel for each: no id is a secret, every look-up is by tenant."""
+    """UUIDs (version 8): random for this process, counted within it. No id is a secret, every look-up is by tenant."""
 
     def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+        digits = f"{dice.getrandbits(76):019x}"
+        self._process = f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-a{digits[15:18]}-"
+        self._count = dice.getrandbits(32)
 
     def __call__(self) -> str:
         """A new one."""
-        digits = f"{self._dice.getrandbits(128):032x}"
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        self._count += 1
+        return f"{self._process}{self._count:012x}"
 
 
 def new_key_bytes() -> bytes:

@@ -71,6 +71,8 @@ def split(total: int, weights: Sequence[int]) -> tuple[int, ...]:
 
 def dollars(picodollars: int) -> str:
     """The exact amount in US dollars as a plain decimal: no exponent, no trailing zeros."""
+    if picodollars == 0:
+        return "0"
     whole, rest = divmod(abs(picodollars), PICODOLLARS)
     digits = f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
     return f"-{digits}" if picodollars < 0 else digits

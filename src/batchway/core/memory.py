@@ -77,7 +77,7 @@ class Shelf(Generic[Key]):
 
     @property
     def size(self) -> int:
-        """Bytes that the shelf counts for."""
+        """Bytes that the shelf counts for. Known at once, while counting the entries looks at each."""
         return int(self._kept.currsize)
 
 
@@ -98,4 +98,4 @@ class Memory:
 
     def undelivered_of(self, request: Request, now: float) -> Kept | None:
         """The answer that this caller's earlier try was given up on, if there is one."""
-        return self.undelivered.take(adoption_key(request), now) if self.undelivered else None
+        return self.undelivered.take(adoption_key(request), now) if self.undelivered.size else None

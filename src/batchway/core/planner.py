@@ -372,7 +372,6 @@ class Planner:
         cost = charged(answer.usage, request, flight.lane, self._catalog)
         # Sent directly it cost what it would have cost; any other lane is compared with that.
         worth = cost if flight.lane == "direct" else counterfactual(answer.usage, request, self._catalog)
-        kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
         callers = self._seats.close(seat)
         payer = callers[0] if callers else request
         self._book(payer, flight.call_id, flight.lane, cost, worth, answer, now, out)
@@ -392,7 +391,9 @@ class Planner:
                     batch_id=flight.call_id if flight.lane == "batch" else None,
                 )
             )
-        self._remember(seat, callers, kept, now)
+        if answer.body and (seat.shared or not callers or any(caller.named for caller in callers)):
+            kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
+            self._remember(seat, callers, kept, now)
 
     def _learn(self, seat: Seat, answer: Answer) -> None:
         """Compare a count with its bill: every count that was made, and one request in `SAMPLE` counted for this."""
@@ -405,8 +406,6 @@ class Planner:
 
     def _remember(self, seat: Seat, callers: list[Request], kept: Kept, now: float) -> None:
         request = seat.request
-        if not kept.answer.body:
-            return
         if seat.shared and cacheable(kept.answer):
             self.memory.cache.put(request.fingerprint, kept, now)
         for caller in callers or (request,):
