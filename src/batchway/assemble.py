@@ -5,13 +5,13 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from batchway import sandbox as simulated
-from batchway.core.catalog import Catalog
+from batchway.core.catalog import Catalog, Find
 from batchway.core.errors import SettingsError
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy
@@ -39,6 +39,9 @@ PROFILES: Mapping[str, Hints] = {
 }
 """What each profile says where a request and its key say nothing."""
 
+
+DAY = 86_400
+"""Seconds of a day: midnight UTC is a multiple of it."""
 
 PROVIDERS = tuple(
     ProviderNames(name=row.name, key_variables=row.key_variables, url_variables=row.url_variables) for row in ROWS
@@ -154,6 +157,31 @@ def _intake(settings: Settings, found: Mapping[str, Account], catalog: Catalog, 
     )
 
 
+class DailyPrices:
+    """The catalogue, its prices renewed at each midnight UTC: providers announce changes for a day to come."""
+
+    def __init__(self, clock: Clock, models: Mapping[str, Mapping[str, object]]) -> None:
+        self._clock = clock
+        self._models = models
+        self.catalog = Catalog(self._find())
+        self._alarm = self._set_alarm()
+
+    def _find(self) -> Find:
+        return finder(datetime.fromtimestamp(self._clock.now(), UTC).date(), self._models)
+
+    def _set_alarm(self) -> Alarm:
+        tomorrow = (self._clock.now() // DAY + 1) * DAY
+        return self._clock.call_at(tomorrow, self._renew)
+
+    def _renew(self) -> None:
+        self.catalog.renew(self._find())
+        self._alarm = self._set_alarm()
+
+    def close(self) -> None:
+        """Renew no more."""
+        self._alarm.cancel()
+
+
 class Gateway(Struct, kw_only=True):
     """Everything joined: what the surfaces use."""
 
@@ -210,13 +238,13 @@ async def gateway(
     found = accounts(settings, sandbox)
     ids = Ids(random.Random())  # noqa: S311
     dialects = {name: _dialect(account, settings) for name, account in found.items()}
-    catalog = Catalog(finder(datetime.fromtimestamp(started_at, UTC).date(), settings.models))
+    prices = DailyPrices(clock, settings.models)
     vocabularies = Vocabularies()
     await asyncio.to_thread(vocabularies.encoding, "o200k_base")
     counts = TokenCounts({name: _counter(vocabularies, name) for name in ("o200k_base", "cl100k_base")})
     planner = Planner(
         _policy(settings),
-        catalog=catalog,
+        catalog=prices.catalog,
         offers={name: _offers(account, _given(settings, name).max_in_flight) for name, account in found.items()},
         counts=counts,
         ids=ids,
@@ -229,34 +257,35 @@ async def gateway(
         request_timeout=settings.request_timeout,
         max_body=settings.max_response_bytes,
     )
-    intake = _intake(settings, found, catalog, ids)
-    async with (
-        sender,
-        Engine(
-            planner,
-            dialects,
+    intake = _intake(settings, found, prices.catalog, ids)
+    with closing(prices):
+        async with (
             sender,
-            clock,
-            heard,
-            max_body=settings.max_response_bytes,
-            drain_timeout=settings.drain_timeout,
-        ) as engine,
-    ):
-        joined = Gateway(
-            settings=settings,
-            engine=engine,
-            intake=intake,
-            models=Models(dialects, intake.default_provider, sender, clock),
-            dialects=dialects,
-            accounts=found,
-            metrics=metrics,
-            stats=stats,
-            planner=planner,
-            clock=clock,
-            started_at=started_at,
-        )
-        metrics.watch(engine.load, joined.cache_size)
-        yield joined
+            Engine(
+                planner,
+                dialects,
+                sender,
+                clock,
+                heard,
+                max_body=settings.max_response_bytes,
+                drain_timeout=settings.drain_timeout,
+            ) as engine,
+        ):
+            joined = Gateway(
+                settings=settings,
+                engine=engine,
+                intake=intake,
+                models=Models(dialects, intake.default_provider, sender, clock),
+                dialects=dialects,
+                accounts=found,
+                metrics=metrics,
+                stats=stats,
+                planner=planner,
+                clock=clock,
+                started_at=started_at,
+            )
+            metrics.watch(engine.load, joined.cache_size)
+            yield joined
 
 
 def _counter(vocabularies: Vocabularies, name: str) -> Callable[[str], int]:
