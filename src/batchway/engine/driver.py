@@ -1,7 +1,8 @@
 """The engine: tells the planner what happens, obeys its commands, and hands each caller its outcome.
 
-Everything runs on one event loop. A caller's `ask` returns a future; a call is one task of the engine's task group; the
-planner's deadline is one alarm of the clock. Listeners hear every command as an event, and when calls end.
+Everything runs on one event loop. A caller's `ask` returns a future; a call is made by the task that serves its caller
+(`drive`) or by one of the engine's own, all of which end with it; the planner's deadline is one alarm of the clock.
+Listeners hear every command as an event, and when calls end.
 """
 
 import asyncio
