@@ -86,10 +86,11 @@ def _account(name: str, given: ProviderSettings, sandbox: str | None) -> Account
     base_url = given.base_url or (row.base_url if row else None)
     key = given.key.get_secret_value() if given.key else None
     if sandbox is not None:
-        base_url, key = f"{sandbox}/{name}/v1", "sandbox-key"
+        base_url, key = f"{sandbox}/{name}{row.sandbox_path if row else '/v1'}", "sandbox-key"
     if base_url is None or not given.enabled:
         return None
-    return Account(name=name, base_url=base_url, key=key, lanes=given.lanes)
+    version = given.version or (row.version if row else None)
+    return Account(name=name, base_url=base_url, key=key, lanes=given.lanes, version=version)
 
 
 def _dialect(account: Account, settings: Settings) -> Dialect:

@@ -79,11 +79,15 @@ class Dialect(Protocol):
     """How one provider is spoken to: pure encoding and decoding."""
 
     def encode(self, request: Request) -> Outgoing:
-        """The HTTP request that asks this."""
+        """The HTTP request that asks this. Raises BadRequest, naming the field, for what this provider cannot do."""
         ...
 
     def encode_models(self, model: str | None, authorization: str | None) -> Outgoing:
         """The HTTP request for the list of models, or for one; `authorization` is used where we have no key."""
+        ...
+
+    def decode_models(self, body: bytes) -> bytes:
+        """What came back for models, as OpenAI's list of models or as one. Raises msgspec.DecodeError."""
         ...
 
     def fault(self, incoming: Incoming) -> Fault:

@@ -327,9 +327,9 @@ def test_an_error_inside_a_stream(error: bytes, message: str, kind: str, code: s
 
 def test_a_stream_is_followed_to_the_last_choice() -> None:
     reader = DIALECT.follow(request(stream=True, n=2), fold=True)
-    reader.read(b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}')
+    reader.read(b"", b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}')
     assert not reader.whole
-    reader.read(b'{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}')
+    reader.read(b"", b'{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}')
     assert reader.whole
     assert len(json.loads(reader.answer(0).body)["choices"]) == 2
 

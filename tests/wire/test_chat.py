@@ -275,7 +275,7 @@ def frames_of(stream: bytes) -> list[bytes]:
 
 def followed(stream: bytes, n: int = 1, fold: bool = True) -> tuple[chat.StreamReader, list[bool]]:
     reader = chat.StreamReader(fold=fold, n=n)
-    return reader, [reader.read(data) for data in frames_of(stream)]
+    return reader, [reader.read(b"f", data) == ((b"f", True),) for data in frames_of(stream)]
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -317,7 +317,7 @@ def test_nothing_is_kept_that_nobody_folds() -> None:
 def test_a_choice_that_never_began_is_missing(n: int, whole: bool) -> None:
     reader, _ = followed((GOLDEN / "chat_missing_choice.sse").read_bytes(), n)
     assert (reader.whole, reader.answer(0).complete) == (whole, whole)
-    reader.read(b"[DONE]")
+    assert reader.read(b"f", b"[DONE]") == ()
     assert reader.whole, "the provider says that there are no more"
 
 
@@ -337,7 +337,7 @@ def test_every_shorter_stream_is_not_whole(name: str) -> None:
     for length in range(len(frames)):
         reader = chat.StreamReader(fold=True, n=n)
         for data in frames[:length]:
-            reader.read(data)
+            reader.read(b"", data)
         assert reader.whole is (length > last)
 
 
@@ -352,18 +352,18 @@ def test_an_error_in_the_stream() -> None:
 )
 def test_what_is_no_chunk(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        chat.StreamReader(fold=True).read(data)
+        chat.StreamReader(fold=True).read(b"", data)
 
 
 def test_tool_calls_that_stay_null() -> None:
     reader = chat.StreamReader(fold=True)
-    reader.read(b'{"choices":[{"index":0,"delta":{"content":"a","tool_calls":null},"finish_reason":"stop"}]}')
+    reader.read(b"", b'{"choices":[{"index":0,"delta":{"content":"a","tool_calls":null},"finish_reason":"stop"}]}')
     assert json.loads(reader.answer(0).body)["choices"][0]["message"]["content"] == "a"
 
 
 def test_bytes_that_are_no_text_do_not_cost_the_answer() -> None:
     reader = chat.StreamReader(fold=True)
-    reader.read(b'{"choices":[{"index":0,"delta":{"content":"caf\xe9"},"finish_reason":"stop"}]}')
+    reader.read(b"", b'{"choices":[{"index":0,"delta":{"content":"caf\xe9"},"finish_reason":"stop"}]}')
     assert chat.content(reader.answer(0).body) == "caf\ufffd"
     frames = chat.unfold(b'{"choices":[{"message":{"content":"caf\xe9"},"finish_reason":"stop"}]}')
     assert "caf\ufffd" in b"".join(frame for frame, _ in frames).decode()
@@ -470,7 +470,7 @@ def test_unfolding_and_folding_gives_the_answer_again(drawn: dict[str, Any]) -> 
     whole = numbered(drawn)
     frames = chat.unfold(json.dumps(whole).encode())
     reader = chat.StreamReader(fold=True, n=len(whole["choices"]))
-    marks = [reader.read(sse.payload(frame) or b"") for frame, _ in frames]
+    marks = [reader.read(frame, sse.payload(frame) or b"") == ((frame, True),) for frame, _ in frames]
     assert json.loads(reader.answer(0).body) == whole
     assert marks == [only_usage for _, only_usage in frames]
     assert reader.whole

@@ -21,5 +21,5 @@ def test_a_reader_knows_how_many_choices_to_wait_for() -> None:
     assert follow is not None
     for n, whole in ((1, True), (2, False)):
         reader = follow(Prompt(model="m", n=n), False)
-        reader.read(b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
+        reader.read(b"", b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}')
         assert reader.whole is whole

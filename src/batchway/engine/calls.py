@@ -12,10 +12,11 @@ from batchway.core.errors import Internal, Refusal, UpstreamCut, UpstreamMalform
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Request
-from batchway.engine.tape import Frame, Tape
+from batchway.engine.tape import Tape
 from batchway.ports import Clock, Dialect, Incoming, IncomingStream, Sender
 from batchway.wire import sse
 from batchway.wire.endpoints import StreamReader
+from batchway.wire.sse import Frame
 
 _log = structlog.get_logger()
 
@@ -110,8 +111,7 @@ class Calls:
 
 
 def _read(frames: list[bytes], reader: StreamReader) -> tuple[list[Frame], Exception | None]:
-    """The frames to pass on, up to one that cannot be read: not the end mark, which the server sends when all is told,
-    and not an error."""
+    """The frames to pass on, up to an error or one that cannot be read."""
     passed: list[Frame] = []
     for frame in frames:
         data = sse.payload(frame)
@@ -120,13 +120,11 @@ def _read(frames: list[bytes], reader: StreamReader) -> tuple[list[Frame], Excep
             passed.append((frame, False))
             continue
         try:
-            only_usage = reader.read(data)
+            passed += reader.read(frame, data)
         except msgspec.DecodeError as error:
             return passed, error
         if reader.error is not None:
             break
-        if data != b"[DONE]":
-            passed.append((frame, only_usage))
     return passed, None
 
 

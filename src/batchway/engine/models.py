@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
-from batchway.core.errors import NotFound, Refusal
+from batchway.core.errors import NotFound, Refusal, UpstreamMalformed
 from batchway.ports import Clock, Dialect, Incoming, Sender
 from batchway.wire import body
 
@@ -48,10 +48,11 @@ class Models:
     async def _models_of(self, provider: str, authorization: str | None) -> list[dict[str, Raw]] | str:
         """The models of one provider, or why there are none to show."""
         try:
-            incoming = await self._sender.send(self._dialects[provider].encode_models(None, authorization))
+            dialect = self._dialects[provider]
+            incoming = await self._sender.send(dialect.encode_models(None, authorization))
             if incoming.status != 200:
                 return f"answered {incoming.status}"
-            models = _list.decode(incoming.body).data
+            models = _list.decode(dialect.decode_models(incoming.body)).data
         except Refusal as refusal:
             return refusal.fault.message
         except msgspec.DecodeError as error:
@@ -66,4 +67,12 @@ class Models:
         """One model as its provider describes it. Raises NotFound for what is no name: `..` would lead elsewhere."""
         if not {"", ".", ".."}.isdisjoint(model.split("/")):
             raise NotFound(f"'{model[:100]}' is not the name of a model.", param="model", code="model_not_found")
-        return await self._sender.send(self._dialects[provider].encode_models(model, authorization))
+        dialect = self._dialects[provider]
+        incoming = await self._sender.send(dialect.encode_models(model, authorization))
+        if incoming.status != 200:
+            return incoming
+        try:
+            return structs.replace(incoming, body=dialect.decode_models(incoming.body))
+        except msgspec.DecodeError as error:
+            what = f"'{provider}' described '{model}' in a way that cannot be read ({error})."
+            raise UpstreamMalformed(what) from error

@@ -4,8 +4,7 @@ pace. The writer is never more than one step ahead of the fastest reader, so a s
 import asyncio
 from collections.abc import AsyncIterator
 
-Frame = tuple[bytes, bool]
-"""The bytes of a frame, and whether it is only the usage (for callers who asked for it)."""
+from batchway.wire.sse import Frame
 
 
 class Tape:

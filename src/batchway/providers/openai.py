@@ -73,6 +73,10 @@ class OpenAIDialect:
         url = self._models_url if model is None else f"{self._models_url}/{quote(model)}"
         return Outgoing(method="GET", url=url, headers=self._headers(authorization), body=b"")
 
+    def decode_models(self, body: bytes) -> bytes:
+        """As they are."""
+        return body
+
     def _headers(self, authorization: str | None) -> tuple[tuple[str, str], ...]:
         if self._key is None and authorization is not None:
             return (*self._plain, ("authorization", authorization))

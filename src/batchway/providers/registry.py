@@ -22,6 +22,10 @@ class Row(Struct, frozen=True, kw_only=True):
     flex: bool = False
     aliases: tuple[str, ...] = ()
     needs_key: bool = True
+    version: str | None = None
+    """The version of its API that is spoken unless settings say otherwise, where it has versions."""
+    sandbox_path: str = "/v1"
+    """What follows the provider's name in a sandbox's address: as much of the base URL as its own SDK is given."""
 
 
 ROWS: tuple[Row, ...] = (
@@ -88,6 +92,8 @@ class Account(Struct, frozen=True, kw_only=True):
     """None: none is configured; the caller's own bearer is forwarded, where the request carries one."""
     lanes: tuple[Lane, ...] | None = None
     """Lanes that the settings allow; None: all that it offers."""
+    version: str | None = None
+    """The version of its API, where it has versions."""
 
 
 DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {

@@ -149,6 +149,7 @@ class ProviderSettings(_Frozen):
     dialect: str | None = _setting(None, "The wire format of an own provider, such as openai.", min_length=1)
     lanes: tuple[Lane, ...] | None = _setting(None, "The lanes that it may be used by.", min_length=1)
     max_in_flight: int | None = _setting(None, "Calls to it at a time, instead of max_in_flight.", ge=1)
+    version: str | None = _setting(None, "The version of its API, such as 2026-10-21 for Anthropic.", min_length=1)
     enabled: bool = _setting(True, "false: it is not used, though it has a key.")
 
 

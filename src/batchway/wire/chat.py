@@ -3,6 +3,7 @@
 Shapes: providers.md §12 and §14. Only what a decision needs is read; everything else stays the bytes it was.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from batchway.wire import sse
 from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
+from batchway.wire.sse import Frame
 
 ENDED = frozenset({"stop", "tool_calls", "function_call"})
 """Finish reasons of an answer that ended by itself."""
@@ -250,18 +252,18 @@ class StreamReader:
         self.done = False
         self.error: bytes | None = None
 
-    def read(self, data: bytes) -> bool:
-        """Take the data of one frame. True if it is only the usage, which a caller sees only if it asked.
+    def read(self, frame: bytes, data: bytes) -> Sequence[Frame]:
+        """Take one frame, whose data this is. The caller gets it as it is.
 
         Raises msgspec.DecodeError when it is not a chunk.
         """
         if data == b"[DONE]":
             self.done = True
-            return False
+            return ()
         chunk = _chunk.decode(data)
         if (error := given(chunk.error)) is not None:
             self.error = error
-            return False
+            return ()
         for choice in chunk.choices or ():
             self._choices.add(choice.index)
             if choice.finish_reason is not None:
@@ -270,7 +272,7 @@ class StreamReader:
             self.usage = usage_of(chunk.usage, chunk.service_tier)
         if self._kept is not None:
             self._kept.append(data)
-        return chunk.usage is not None and not chunk.choices
+        return ((frame, chunk.usage is not None and not chunk.choices),)
 
     @property
     def whole(self) -> bool:
@@ -354,13 +356,13 @@ def _index(item: Any) -> int | None:
     return item.get("index") if isinstance(item, dict) else None
 
 
-def unfold(body: bytes) -> list[tuple[bytes, bool]]:
+def unfold(body: bytes) -> list[Frame]:
     """The frames of a stream that adds up to this chat.completion; True marks the one that only holds the usage.
     The end mark is left to whoever sends them."""
     whole = parse(body)
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage", "object")}
     head["object"] = "chat.completion.chunk"
-    frames: list[tuple[bytes, bool]] = []
+    frames: list[Frame] = []
     for position, choice in enumerate(whole["choices"]):
         index = choice.get("index", position)
         message = dict(choice.get("message") or {})

@@ -1,6 +1,6 @@
 """The endpoints of the OpenAI front as a table: where each lives and how its requests and answers are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,19 +8,29 @@ from msgspec import Struct
 from batchway.core.types import Answer, Endpoint, Prompt, Usage
 from batchway.wire import chat, embeddings, responses
 from batchway.wire.reading import Reading
+from batchway.wire.sse import Frame
 
 
 class StreamReader(Protocol):
-    """Follows the frames of one stream. See `wire.chat.StreamReader`."""
+    """Follows the frames of one stream of a provider, and says what its caller gets of each.
+
+    `wire.chat.StreamReader` passes frames on as they are; a dialect that speaks otherwise makes others of them.
+    """
 
     done: bool
+    """The mark that ends the stream has come."""
     error: bytes | None
+    """The error object that came instead of an answer."""
 
     @property
     def usage(self) -> Usage | None: ...
     @property
     def whole(self) -> bool: ...
-    def read(self, data: bytes) -> bool: ...
+    def read(self, frame: bytes, data: bytes) -> Sequence[Frame]:
+        """Take one frame and its data (`sse.payload`). The frames that the caller gets for it: none for end marks,
+        which the server sends when all is told, and for errors. Raises msgspec.DecodeError where it cannot be read."""
+        ...
+
     def answer(self, now: float) -> Answer: ...
 
 
@@ -35,7 +45,7 @@ class Front(Struct, frozen=True, kw_only=True):
     follow: Callable[[Prompt, bool], StreamReader] | None = None
     """Makes a reader for the stream that answers a prompt, told whether to keep what is needed to fold it. None: the
     endpoint does not stream."""
-    unfold: Callable[[bytes], list[tuple[bytes, bool]]] | None = None
+    unfold: Callable[[bytes], list[Frame]] | None = None
     """The frames that an answer is as a stream, and which of them only hold the usage."""
     end_mark: bool = False
     """A stream ends with `data: [DONE]`."""

@@ -1,5 +1,6 @@
 """OpenAI responses: reading a request and an answer, following its named stream events and replaying them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from batchway.wire import sse
 from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
+from batchway.wire.sse import Frame
 
 
 class _Part(Struct):
@@ -184,20 +186,21 @@ class StreamReader:
         self.done = False
         self.error: bytes | None = None
 
-    def read(self, data: bytes) -> bool:
-        """Take the data of one frame. Never only usage: that is part of the last event.
+    def read(self, frame: bytes, data: bytes) -> Sequence[Frame]:
+        """Take one frame, whose data this is. The caller gets it as it is; usage is part of the last event.
 
         Raises msgspec.DecodeError when it is not an event, or ends without a response object.
         """
         if data == b"[DONE]":
-            return False
+            return ()
         event = _event.decode(data)
         if event.type == "error":
             self.error = given(event.error) or data
-        elif event.type in ENDS and (whole := given(event.response)) is not None:
+            return ()
+        if event.type in ENDS and (whole := given(event.response)) is not None:
             self._last = answer(whole, 0.0)
             self.done = True
-        return False
+        return ((frame, False),)
 
     @property
     def whole(self) -> bool:
@@ -219,7 +222,7 @@ class StreamReader:
 _encode = msgspec.json.Encoder().encode
 
 
-def unfold(body: bytes) -> list[tuple[bytes, bool]]:
+def unfold(body: bytes) -> list[Frame]:
     """The frames of a stream that ends in this response object."""
     whole = parse(body)
     begun = {name: _AT_FIRST.get(name, value) for name, value in whole.items()}

@@ -2,6 +2,9 @@
 
 DONE = b"data: [DONE]\n\n"
 
+Frame = tuple[bytes, bool]
+"""A frame for a caller, and whether it holds nothing but the usage, which is for those who asked for it."""
+
 
 class FrameCutter:
     """Gathers bytes as the network gives them and hands out whole frames, each ending in its blank line.
