@@ -9,7 +9,7 @@ import msgspec
 
 from batchway.core import facts
 from batchway.core.catalog import Catalog, Model, Rates, Step
-from batchway.core.commands import Book, Call, Cancel, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Look, Refuse, Reply, Save
 from batchway.core.fingerprint import fingerprint, reusable
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
@@ -43,6 +43,7 @@ POLICY = Policy(
     max_queue_bytes=1000,
     cache_entries=20,
     cache_bytes=50_000,
+    context_tokens=100,
     store=True,
 )
 
@@ -94,8 +95,10 @@ class World:
         self.waiting: dict[str, Request] = {}
         self.left: dict[str, Request] = {}
         self.looking: dict[str, Request] = {}
+        self.fitting: dict[str, Fit] = {}
         self.saving: dict[str, Request] = {}
         self.saved: set[str] = set()
+        self.fitted: set[str] = set()
         self.routed_at: dict[str, float] = {}
         self.flights: dict[str, Call | FormJob] = {}
         self.riders: dict[str, set[str]] = {}
@@ -103,6 +106,7 @@ class World:
         self.stopped = False
         self._obey: dict[type, Callable[..., None]] = {
             Look: self._look,
+            Fit: self._fit,
             Save: self._save,
             Call: self._call,
             FormJob: self._form_job,
@@ -118,7 +122,7 @@ class World:
     def step(self) -> None:
         """Something happens."""
         actions = [self.ask] * 5 + [self.pass_time] * 2 + [self.end_call] * 4 + [self.leave, self.start_stream]
-        actions += [self.report_look] * 3 + [self.report_save] * 3
+        actions += [self.report_look] * 3 + [self.report_save] * 3 + [self.report_fit]
         if self.dice.random() < 0.05:
             actions = [self.flush]
         self.dice.choice(actions)()
@@ -162,6 +166,8 @@ class World:
                     strategy=strategy,
                     reuse=dice.choice(["auto", "auto", "all", "off"]),
                     packing=dice.choice(["never", "never", "always"]),
+                    pack_key=f"{prompt.system}/{prompt.temperature}",
+                    optimize=dice.choice(["off", "off", "fit"]),
                     on_deadline=dice.choice(["escalate", "escalate", "fail"]),
                     named=named,
                     durable=named or strategy == "batch",
@@ -221,6 +227,14 @@ class World:
             found = Answer(body=request.fingerprint.encode(), finished_at=self.now)
             self.tell(facts.Looked(ask, found if self.dice.random() < 0.2 else None))
 
+    def report_fit(self) -> None:
+        """The prompt was made to fit, or could not be."""
+        if self.fitting:
+            ask = self.dice.choice(list(self.fitting))
+            asked = self.fitting.pop(ask)
+            tokens = self.dice.choice([asked.budget // 2, 300])
+            self.tell(facts.Fitted(ask, msgspec.structs.replace(asked.request, tokens=tokens), "the middle"))
+
     def report_save(self) -> None:
         if self.saving:
             ask = self.dice.choice(list(self.saving))
@@ -240,6 +254,8 @@ class World:
         for _ in range(5000):
             if self.looking:
                 self.report_look()
+            elif self.fitting:
+                self.report_fit()
             elif self.saving:
                 self.report_save()
             elif self.flights:
@@ -261,7 +277,7 @@ class World:
         if isinstance(fact, facts.Asked):
             self.waiting[fact.request.ask] = fact.request
             self.routed_at[fact.request.ask] = self.now
-        elif isinstance(fact, facts.Saved | facts.Looked):
+        elif isinstance(fact, facts.Saved | facts.Looked | facts.Fitted):
             self.routed_at[fact.ask] = self.now
         for command in self.planner.receive(fact, self.now):
             self.commanded.append(msgspec.json.encode(command))
@@ -271,7 +287,7 @@ class World:
 
     def _check_covered(self) -> None:
         """Whoever waits is covered: by a flight, by the store, or by a time at which to look again."""
-        if self.waiting and not self.flights and not self.looking and not self.saving:
+        if self.waiting and not self.flights and not self.looking and not self.fitting and not self.saving:
             assert self.planner.deadline() is not None
         deadline = self.planner.deadline()
         assert deadline is None or deadline == deadline, "a deadline is a number"
@@ -279,8 +295,15 @@ class World:
     def _look(self, command: Look) -> None:
         self.looking[command.request.ask] = command.request
 
+    def _fit(self, command: Fit) -> None:
+        assert command.request.optimize == "fit"
+        assert command.request.size > command.budget
+        assert command.request.ask not in self.fitted, "once is enough"
+        self.fitted.add(command.request.ask)
+        self.fitting[command.request.ask] = command
+
     def _save(self, command: Save) -> None:
-        assert command.request.durable
+        assert command.request.durable or command.lane == "batch"
         self.saving[command.request.ask] = command.request
 
     def _call(self, command: Call) -> None:
@@ -303,7 +326,7 @@ class World:
         self.riders[command.call_id] = set(command.riders)
 
     def _form_job(self, command: FormJob) -> None:
-        self._check_saved(command.requests)
+        assert all(request.ask in self.saved for request in command.requests), "what waits a day is on disk"
         self._check_window(command.requests, self.policy.job, "batch")
         assert len({(request.provider, request.prompt.model, request.endpoint) for request in command.requests}) == 1
         for request in command.requests:
@@ -354,6 +377,7 @@ class World:
         flight = self.flights.pop(command.call_id)
         assert not any(rider in self.waiting for rider in self.riders[command.call_id])
         assert not any(request.durable for request in flight.requests)
+        assert not isinstance(flight, FormJob), "a job lives in rows"
 
     def _book(self, command: Book) -> None:
         charge = command.charge
@@ -365,7 +389,7 @@ class World:
 
 def _pack_key(request: Request) -> tuple[object, ...]:
     prompt = request.prompt
-    return (request.tenant, request.caller, request.provider, prompt.model, prompt.system, prompt.temperature)
+    return (request.tenant, request.caller, request.provider, prompt.model, request.pack_key)
 
 
 def play(dice: Random, steps: int) -> World:

@@ -32,7 +32,11 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
         events.Waits(at=AT, request_id="r-1", reason="w"),
     ),
     (
-        commands.Save(request=ASKED, why="w"),
+        commands.Fit(request=ASKED, budget=10, why="w"),
+        events.Waits(at=AT, request_id="r-1", reason="w"),
+    ),
+    (
+        commands.Save(request=ASKED, lane="batch", why="w"),
         events.Waits(at=AT, request_id="r-1", reason="w"),
     ),
     (

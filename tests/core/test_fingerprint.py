@@ -12,6 +12,7 @@ from batchway.core.fingerprint import (
     adoption_key,
     cacheable,
     fingerprint,
+    manner,
     reusable,
     twin_key,
 )
@@ -60,6 +61,14 @@ def test_what_does_not_change_an_answer_is_no_part(field: str) -> None:
 @pytest.mark.parametrize("field", ["seed", "n", "tools", "service_tier", "x_new", "store", "temperature", "stop"])
 def test_everything_else_is(field: str) -> None:
     assert of(b'{"model":"m","' + field.encode() + b'":1}') != of(b'{"model":"m"}')
+
+
+def test_an_answer_made_otherwise_is_another() -> None:
+    manners = [manner(packing, optimize) for packing in ("never", "auto", "always") for optimize in ("off", "fit")]
+    assert manners[0] == ""
+    found = {fingerprint("t", "p", "chat", b"{}", each) for each in manners}
+    assert len(found) == 6
+    assert fingerprint("t", "p", "chat", b"{}") in found
 
 
 REPEATABLE: dict[str, Any] = {"temperature": 0.0}

@@ -30,7 +30,29 @@ def read(**fields: Any) -> Reading:
 
 
 def test_a_plain_question() -> None:
-    assert read() == Reading(prompt=Prompt(model="m", texts=("hi",)), hints=read().hints, ours=())
+    assert read() == Reading(prompt=Prompt(model="m", texts=("hi",), last_user="hi"), hints=read().hints, ours=())
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        ({"role": "user", "content": "b"}, "b"),
+        ({"role": "user", "content": [{"type": "text", "text": "b"}]}, "b"),
+        ({"role": "user", "content": ""}, ""),
+        ({"role": "user", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]}, None),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}, None),
+        ({"role": "user", "content": []}, None),
+        ({"role": "assistant", "content": "b"}, None),
+        ({"role": "system", "content": "b"}, None),
+    ],
+)
+def test_the_last_user_text(last: dict[str, Any], text: str | None) -> None:
+    assert read(messages=[HI, last]).prompt.last_user == text
+
+
+def test_all_but_the_last_message() -> None:
+    content = b'{"model":"m", "messages":[{"role":"user","content": "a"},{"role":"user","content":"b"}],"x":1.50}'
+    assert chat.but_last(content) == b'{"model":"m","messages":[{"role":"user","content": "a"}],"x":1.50}'
 
 
 @pytest.mark.parametrize(

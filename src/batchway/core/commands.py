@@ -16,10 +16,19 @@ class Look(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
 
 
-class Save(Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """Put the request on disk; report with `Saved`."""
+class Fit(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Shorten the prompt to at most `budget` tokens, what is protected untouched; report with `Fitted`."""
 
     request: Request
+    budget: int
+    why: str
+
+
+class Save(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Put the request on disk, with the lane that was chosen for it; report with `Saved`."""
+
+    request: Request
+    lane: Lane
     why: str
 
 
@@ -65,6 +74,9 @@ class Reply(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     age: float | None = None
     """Seconds since a cached answer was made."""
     packed: int = 1
+    """Requests that shared the call."""
+    fitted: str | None = None
+    """What was left out of the prompt to make it fit, in words."""
     batch_id: str | None = None
 
 
@@ -90,4 +102,4 @@ class Book(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
 
 
-Command = Look | Save | Call | FormJob | Join | Reply | Refuse | Cancel | Book
+Command = Look | Fit | Save | Call | FormJob | Join | Reply | Refuse | Cancel | Book

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from batchway.core.limits import Report
-from batchway.core.types import Answer, Fault, Request
+from batchway.core.types import Answer, Fault, Request, Usage
 
 
 class Asked(Struct, frozen=True, tag=True, gc=False):
@@ -17,6 +17,14 @@ class Looked(Struct, frozen=True, tag=True, gc=False):
 
     ask: str
     answer: Answer | None = None
+
+
+class Fitted(Struct, frozen=True, tag=True, gc=False):
+    """A prompt was made to fit, as far as that could be done: what is asked instead, and what was left out."""
+
+    ask: str
+    request: Request
+    removed: str
 
 
 class Saved(Struct, frozen=True, tag=True, gc=False):
@@ -37,6 +45,8 @@ class Finished(Struct, frozen=True, tag=True, gc=False):
     call_id: str
     answers: tuple[Answer | Fault, ...]
     report: Report | None = None
+    usage: Usage | None = None
+    """What the whole call used, where it answered several: the usages of its answers and faults add up to it."""
 
 
 class Failed(Struct, frozen=True, tag=True, gc=False):
@@ -68,4 +78,4 @@ class Stopping(Struct, frozen=True, tag=True, gc=False):
     """The gateway is shutting down: nothing new is accepted, what is under way may end."""
 
 
-Fact = Asked | Looked | Saved | Started | Finished | Failed | Left | TimePassed | Flush | Stopping
+Fact = Asked | Looked | Fitted | Saved | Started | Finished | Failed | Left | TimePassed | Flush | Stopping

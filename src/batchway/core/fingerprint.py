@@ -9,7 +9,7 @@ Three ways of reuse, from the widest to the narrowest rule:
 
 from hashlib import sha256
 
-from batchway.core.types import Answer, Request
+from batchway.core.types import Answer, Optimize, Packing, Request
 
 UNANSWERING = frozenset(
     {
@@ -26,14 +26,26 @@ UNANSWERING = frozenset(
 """Fields of a body that do not change its answer, and so are not part of the fingerprint."""
 
 
-def fingerprint(tenant: str, provider: str, endpoint: str, canonical: bytes) -> str:
+def fingerprint(tenant: str, provider: str, endpoint: str, canonical: bytes, manner: str = "") -> str:
     """A hash of whose request it is, where it goes and what it says. Never equal for two tenants.
 
-    `canonical` is the body in one spelling, without our hints and without `UNANSWERING` (`wire.body.canonical`).
+    `canonical` is the body in one spelling, without our hints and without `UNANSWERING` (`wire.body.canonical`);
+    `manner` tells apart who allows its answer to be made otherwise (see `manner`).
     """
-    digest = sha256(f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/".encode())
+    digest = sha256(f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/{manner}".encode())
     digest.update(canonical)
     return digest.hexdigest()
+
+
+def manner(packing: Packing, optimize: Optimize) -> str:
+    """How an answer may be altered for this request. What one allows, another gets only if it allows the same: a
+    packed answer is never given to a request that asked for one of its own."""
+    return "" if packing == "never" and optimize == "off" else f"{packing}/{optimize}/"
+
+
+def pack_key(canonical: bytes) -> str:
+    """A hash of what a request has in common with those that it can share a call with: all but its last message."""
+    return sha256(canonical).hexdigest()
 
 
 def reusable(request: Request) -> str | None:

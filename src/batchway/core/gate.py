@@ -86,7 +86,7 @@ class Gate:
         self._limits.started(account, likely, now)
 
     def _is_full(self, seats: tuple[Seat, ...]) -> bool:
-        if any(seat.attempt or seat.request.durable for seat in seats):
+        if any(seat.attempt or seat.durable for seat in seats):
             return False
         size = sum(seat.request.size for seat in seats)
         return self.held + len(seats) > self._policy.max_queue or (

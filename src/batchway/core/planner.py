@@ -4,9 +4,9 @@ Its whole face is `receive(fact, now) -> commands` and `deadline()`. It does no 
 thought per request:
 
             Asked                                Finished
-    caller ───────▶ seat ──▶ (look) ──▶ (save) ──▶ window ──▶ held ──▶ flight ──▶ reply
-                     ▲ twins join                     │         ▲         │ Failed
-                     │                                └─────────┴─────────┘ retry
+    caller ───────▶ seat ──▶ (look) ──▶ (fit) ──▶ lane ──▶ (save) ──▶ window ──▶ held ──▶ flight ──▶ reply
+                     ▲ twins join                                        │         ▲         │ Failed
+                     │                                                   └─────────┴─────────┘ retry
 
 A *seat* is one question on its way to an answer and everyone who waits for it; a *flight* is one call under way for
 one seat (or several: packed). Invariants, held by tests/core/test_planner_property.py:
@@ -30,7 +30,7 @@ from msgspec import Struct
 from batchway.core import errors, facts
 from batchway.core.batcher import Batcher, Closed, Ticket
 from batchway.core.catalog import Catalog
-from batchway.core.commands import Book, Call, Cancel, Command, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.commands import Call, Cancel, Command, Fit, FormJob, Join, Look, Refuse, Reply, Save
 from batchway.core.cost import charged, counterfactual
 from batchway.core.facts import Fact
 from batchway.core.fingerprint import adoption_key, cacheable
@@ -38,10 +38,11 @@ from batchway.core.gate import Gate, Party
 from batchway.core.limits import Dice, retry_at
 from batchway.core.memory import Kept, Memory
 from batchway.core.policy import Policy, WindowRule
-from batchway.core.router import Offers, route
+from batchway.core.router import Offers, prompt_budget, route
 from batchway.core.seats import Flight, Seat, Seats
+from batchway.core.settlement import Bill, book, settle
 from batchway.core.tokens import TokenCounts
-from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
+from batchway.core.types import Answer, Fault, Lane, Request, Via
 
 SAMPLE = 50
 """One answer in so many is compared with a count made for that alone: corrections are learnt at 2 % of the cost."""
@@ -77,10 +78,7 @@ class _PackKey(Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     endpoint: str
-    system: str
-    temperature: float | None
-    top_p: float | None
-    max_output: int | None
+    pack_key: str
 
 
 _Timer = Literal["retry", "abandoned", "deadline"]
@@ -120,6 +118,7 @@ class Planner:
         self._handlers: dict[type, Callable[..., None]] = {
             facts.Asked: self._asked,
             facts.Looked: self._looked,
+            facts.Fitted: self._fitted,
             facts.Saved: self._saved,
             facts.Started: self._started,
             facts.Finished: self._finished,
@@ -170,7 +169,7 @@ class Planner:
             seat = Seat(request)
             if not (seat.shared and self._share(request, now, out)):
                 self._seats.add(seat)
-                self._look_or_save(seat, now, out)
+                self._look_or_fit(seat, now, out)
 
     def _reuse_named(self, request: Request, now: float, out: list[Command]) -> bool:
         """The same request_id again: attach to the first, or give its answer; another body is a conflict."""
@@ -225,41 +224,47 @@ class Planner:
     ) -> None:
         """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
         if not booked:
-            self._book(request, kept.call_id, via, 0, kept.worth, kept.answer, now, out)
+            out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, now)
         saved = 0 if booked else kept.worth
         age = max(0.0, now - kept.answer.finished_at)
         out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
 
-    def _look_or_save(self, seat: Seat, now: float, out: list[Command]) -> None:
+    def _look_or_fit(self, seat: Seat, now: float, out: list[Command]) -> None:
         if self.policy.store and (seat.request.named or seat.shared):
             out.append(Look(request=seat.request, why="it may have been answered before"))
         else:
-            self._save_or_route(seat, now, out)
+            self._fit_or_route(seat, now, out)
 
     def _looked(self, fact: facts.Looked, now: float, out: list[Command]) -> None:
         seat = self._seats.led_by(fact.ask)
         if seat is None:
             return
         if fact.answer is None:
-            self._save_or_route(seat, now, out)
+            self._fit_or_route(seat, now, out)
             return
         worth = counterfactual(fact.answer.usage, seat.request, self._catalog)
         kept = Kept(answer=fact.answer, call_id="", fingerprint=seat.request.fingerprint, worth=worth)
         for request in self._seats.close(seat):
             self._give(request, kept, "cache", "answered before, found in the store", now, out, booked=False)
 
-    def _save_or_route(self, seat: Seat, now: float, out: list[Command]) -> None:
-        if seat.request.durable:
-            out.append(Save(request=seat.request, why="durable: on disk before it is sent"))
-        else:
-            self._route(seat, now, out)
+    # Fitting, routing, saving
 
-    def _saved(self, fact: facts.Saved, now: float, out: list[Command]) -> None:
+    def _fit_or_route(self, seat: Seat, now: float, out: list[Command]) -> None:
+        request = seat.request
+        budget = prompt_budget(request, self._catalog, self.policy) if request.optimize == "fit" else None
+        if budget is not None and request.size > budget:
+            account = request.provider, request.prompt.model
+            tokens = self._counts.safe(*account, self._gate.count(seat))
+            if tokens > budget:
+                out.append(Fit(request=request, budget=budget, why=f"{tokens} tokens are more than its {budget}"))
+                return
+        self._route(seat, now, out)
+
+    def _fitted(self, fact: facts.Fitted, now: float, out: list[Command]) -> None:
         seat = self._seats.led_by(fact.ask)
         if seat is not None:
+            seat.request, seat.fitted, seat.tokens = fact.request, fact.removed, fact.request.tokens
             self._route(seat, now, out)
-
-    # Routing: lane, window
 
     def _route(self, seat: Seat, now: float, out: list[Command]) -> None:
         request = seat.request
@@ -269,13 +274,29 @@ class Planner:
         except errors.Refusal as refusal:
             self._refuse(seat, refusal.fault, "no lane is open", out)
             return
-        seat.why = chosen.why
-        if chosen.lane == "batch":
-            self._open_job_window(seat, now, out)
-        elif request.packing == "always" and offers.packing is None:
-            self._open_window(_pack_key(request, chosen.lane), seat, self.policy.pack, now, out)
+        seat.why, seat.lane = chosen.why, chosen.lane
+        if seat.durable or seat.lane == "batch":
+            seat.durable = True
+            out.append(Save(request=request, lane=seat.lane, why="durable: on disk before it is sent"))
         else:
-            self._send((seat,), chosen.lane, now, out)
+            self._depart(seat, now, out)
+
+    def _saved(self, fact: facts.Saved, now: float, out: list[Command]) -> None:
+        seat = self._seats.led_by(fact.ask)
+        if seat is not None:
+            self._depart(seat, now, out)
+
+    # Windows
+
+    def _depart(self, seat: Seat, now: float, out: list[Command]) -> None:
+        """Into the window that its lane and packing ask for, or straight to the gate."""
+        request = seat.request
+        if seat.lane == "batch":
+            self._open_job_window(seat, now, out)
+        elif request.packing == "always" and self._offers[request.provider].packing is None and request.pack_key:
+            self._open_window(_pack_key(request, seat.lane), seat, self.policy.pack, now, out)
+        else:
+            self._send((seat,), seat.lane, now, out)
 
     def _open_job_window(self, seat: Seat, now: float, out: list[Command]) -> None:
         request = seat.request
@@ -373,24 +394,17 @@ class Planner:
         # Sent directly it cost what it would have cost; any other lane is compared with that.
         worth = cost if flight.lane == "direct" else counterfactual(answer.usage, request, self._catalog)
         callers = self._seats.close(seat)
-        payer = callers[0] if callers else request
-        self._book(payer, flight.call_id, flight.lane, cost, worth, answer, now, out)
-        for number, caller in enumerate(callers):
-            via: Via = flight.lane if number == 0 else "coalesced"
-            if number:
-                self._book(caller, flight.call_id, via, 0, worth, answer, now, out)
-            out.append(
-                Reply(
-                    request=caller,
-                    answer=answer,
-                    via=via,
-                    why=seat.why if number == 0 else "shares its twin's answer",
-                    cost=0 if number else cost,
-                    saved=worth if number else worth - cost if worth is not None and cost is not None else None,
-                    packed=len(flight.seats),
-                    batch_id=flight.call_id if flight.lane == "batch" else None,
-                )
-            )
+        bill = Bill(
+            call_id=flight.call_id,
+            lane=flight.lane,
+            cost=cost,
+            worth=worth,
+            spent=seat.spent,
+            packed=len(flight.seats),
+            why=seat.why,
+            fitted=seat.fitted,
+        )
+        out += settle(answer, request, callers, bill, now)
         if answer.body and (seat.shared or not callers or any(caller.named for caller in callers)):
             kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
             self._remember(seat, callers, kept, now)
@@ -414,34 +428,6 @@ class Planner:
         if not callers:
             self.memory.undelivered.put(adoption_key(request), kept, now)
 
-    def _book(
-        self,
-        request: Request,
-        call_id: str,
-        via: Via,
-        cost: int | None,
-        worth: int | None,
-        answer: Answer,
-        now: float,
-        out: list[Command],
-    ) -> None:
-        if answer.usage is None:
-            return
-        charge = Charge(
-            call_id=call_id,
-            request_id=request.id,
-            tenant=request.tenant,
-            key=request.key,
-            provider=request.provider,
-            model=request.prompt.model,
-            via=via,
-            usage=answer.usage,
-            cost=cost,
-            counterfactual=worth,
-            at=now,
-        )
-        out.append(Book(charge=charge, why=via))
-
     # Faults
 
     def _failed(self, fact: facts.Failed, now: float, out: list[Command]) -> None:
@@ -458,7 +444,7 @@ class Planner:
 
     def _failed_seat(self, seat: Seat, flight: Flight, fault: Fault, now: float, out: list[Command]) -> None:
         """Ask again: singly after a packed call, later after a passing fault; else tell the callers."""
-        if not seat.waiting and not seat.request.durable:
+        if not seat.waiting and not seat.durable:
             self._seats.close(seat)
             return
         if len(flight.seats) > 1 and fault.whose == "theirs":
@@ -486,7 +472,7 @@ class Planner:
             self._seats.add(promoted)
             for follower in others[1:]:
                 self._seats.join(promoted, follower)
-            self._save_or_route(promoted, now, out)
+            self._fit_or_route(promoted, now, out)
 
     def _refuse(self, seat: Seat, fault: Fault, why: str, out: list[Command]) -> None:
         out.extend(Refuse(request=request, fault=fault, why=why) for request in self._seats.close(seat))
@@ -500,7 +486,7 @@ class Planner:
         """Take one caller off. When nobody waits any more: what is durable or kept goes on, what is not sent is
         dropped, a stream ends, and any other call gets a grace in which the caller's retry can adopt it."""
         seat = self._seats.leave(ask)
-        if seat is None or seat.waiting or seat.request.durable:
+        if seat is None or seat.waiting or seat.durable:
             return
         streams = seat.request.prompt.stream
         if seat.flight is None and (streams or not keep):
@@ -574,16 +560,12 @@ def _flushes(provider: str | None) -> Callable[[Hashable], bool]:
 
 
 def _pack_key(request: Request, lane: Lane) -> _PackKey:
-    prompt = request.prompt
     return _PackKey(
         lane=lane,
         tenant=request.tenant,
         caller=request.caller,
         provider=request.provider,
-        model=prompt.model,
+        model=request.prompt.model,
         endpoint=request.endpoint,
-        system=prompt.system,
-        temperature=prompt.temperature,
-        top_p=prompt.top_p,
-        max_output=prompt.max_output,
+        pack_key=request.pack_key or "",
     )

@@ -126,13 +126,17 @@ class Policy(Struct, frozen=True, kw_only=True):
     undelivered_ttl: float = 600.0
     """Seconds that an answer is kept whose callers had all left: the time-out of the SDKs, after which they retry."""
 
+    context_tokens: int | None = None
+    """Tokens that a prompt may have which asked to be fitted; None: what the model's window leaves."""
+    meta_overhead_tokens: int = 0
+    """Tokens of that budget set aside for framing."""
     store: bool = False
     """A store is open: requests that may have been answered before are looked up in it."""
 
     def __post_init__(self) -> None:
-        for name in ("max_queue", "max_queue_bytes", "max_in_flight"):
+        for name in ("max_queue", "max_queue_bytes", "max_in_flight", "context_tokens"):
             _require_at_least(name, getattr(self, name), 1)
-        for name in ("max_retries", "cache_entries", "cache_bytes"):
+        for name in ("max_retries", "cache_entries", "cache_bytes", "meta_overhead_tokens"):
             _require_at_least(name, getattr(self, name), 0)
         for name in ("backoff_base", "backoff_cap", "max_retry_after", "cache_ttl", "abandon_grace", "undelivered_ttl"):
             _require_duration(name, getattr(self, name))

@@ -12,6 +12,7 @@ from msgspec import Struct
 from batchway.core.catalog import Catalog
 from batchway.core.cost import expected_cost
 from batchway.core.errors import BadRequest
+from batchway.core.policy import Policy
 from batchway.core.types import Lane, Request
 
 ENOUGH = 0.95
@@ -128,6 +129,17 @@ def _cheapest(open_lanes: Mapping[Lane, Candidate]) -> tuple[Lane, str]:
         return best.lane, f"no lane is likely to be on time; {best.lane} has the best chance"
     best = min(likely, key=lambda candidate: inf if candidate.cost is None else candidate.cost)
     return best.lane, "the cheapest lane that is likely to be on time"
+
+
+def prompt_budget(request: Request, catalog: Catalog, policy: Policy) -> int | None:
+    """Input tokens that the request may have: what is configured, within what its model's window leaves beside the
+    answer. None where neither is known."""
+    model = catalog.model(request.provider, request.prompt.model)
+    answer = request.prompt.max_output or ASSUMED_OUTPUT
+    bounds = [policy.context_tokens] if policy.context_tokens is not None else []
+    if model is not None and model.window is not None:
+        bounds.append(model.window - answer)
+    return max(1, min(bounds) - policy.meta_overhead_tokens) if bounds else None
 
 
 def resolve_model(

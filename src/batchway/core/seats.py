@@ -7,7 +7,21 @@ from batchway.core.types import Lane, Request
 class Seat:
     """One question on its way to an answer, and everyone who waits for it."""
 
-    __slots__ = ("abandoned", "attempt", "flight", "open", "request", "shared", "tokens", "waiting", "why")
+    __slots__ = (
+        "abandoned",
+        "attempt",
+        "durable",
+        "fitted",
+        "flight",
+        "lane",
+        "open",
+        "request",
+        "shared",
+        "spent",
+        "tokens",
+        "waiting",
+        "why",
+    )
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -17,6 +31,14 @@ class Seat:
         """Whether twins may join, and the answer be kept for others."""
         self.tokens = request.tokens
         """Input tokens, once somebody had to count them."""
+        self.durable = request.durable
+        """It goes on, whoever waits: on disk, or on its way there."""
+        self.lane: Lane = "direct"
+        """The lane that was chosen."""
+        self.fitted: str | None = None
+        """What was left out to make it fit, once that was tried."""
+        self.spent = 0
+        """Picodollars of its share in calls that had no answer for it."""
         self.attempt = 0
         """Calls made for it so far."""
         self.flight: Flight | None = None

@@ -56,6 +56,9 @@ class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     n: int = 1
     max_output: int | None = None
     """The caller's own bound on output tokens, if it gave one."""
+    last_user: str | None = None
+    """The text of the last message, where that is a user's and all text: what differs between requests that can share
+    a call."""
     features: tuple[str, ...] = ()
     """What rules lanes out, sorted: audio, images, logprobs, response_format, stateful, tools."""
 
@@ -76,6 +79,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     """The body for the provider: as given, without our hints."""
     prompt: Prompt
+    pack_key: str | None = None
+    """Equal for two requests that differ in nothing but their last user text; None where packing was not asked for."""
     fingerprint: str
     """Equal for two requests of one tenant exactly when the same answer would serve both; see `core.fingerprint`."""
     asked_at: float
@@ -129,6 +134,8 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     complete: bool = True
     """Every choice ended by itself (`stop` or `tool_calls`): only such an answer may be cached."""
     finished_at: float = 0.0
+    said: str | None = None
+    """The text of the answer, where the planner compares it: parts of packed calls, and their samples."""
 
 
 class Fault(Struct, frozen=True, kw_only=True, gc=False):
@@ -148,6 +155,8 @@ class Fault(Struct, frozen=True, kw_only=True, gc=False):
     """The same request may succeed when sent again later."""
     body: bytes | None = None
     """The provider's own error body (scrubbed), passed through to the caller."""
+    usage: Usage | None = None
+    """What the provider bills for it although it failed: a part of a packed call that could not be told apart."""
     healthy: bool = True
     """False: the failure says something about the provider's health, not about this request."""
 

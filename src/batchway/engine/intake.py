@@ -8,10 +8,10 @@ from msgspec import Raw, Struct
 
 from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
-from batchway.core.fingerprint import UNANSWERING, fingerprint
+from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key
 from batchway.core.router import resolve_model
 from batchway.core.types import Hints, Lane, Prompt, Request
-from batchway.wire import body, hints
+from batchway.wire import body, chat, hints
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
 
@@ -122,6 +122,7 @@ class Intake:
         now: float,
     ) -> Request:
         ask = self._ids()
+        packing = said.packing or "never"
         return Request(
             id=said.request_id or ask,
             ask=ask,
@@ -132,13 +133,16 @@ class Intake:
             endpoint=front.endpoint,
             body=content,
             prompt=prompt,
-            fingerprint=fingerprint(tenant, provider, front.endpoint, _canonical(content)),
+            pack_key=_pack_key(content, prompt) if packing != "never" else None,
+            fingerprint=fingerprint(
+                tenant, provider, front.endpoint, _canonical(content), manner(packing, said.optimize or "off")
+            ),
             asked_at=now,
             deadline=hints.resolve_deadline(said.deadline, now),
             priority=said.priority or "normal",
             strategy=said.strategy or "auto",
             reuse=said.reuse or "auto",
-            packing=said.packing or "never",
+            packing=packing,
             optimize=said.optimize or "off",
             on_deadline=said.on_deadline or "escalate",
             lanes=identity.lanes,
@@ -187,6 +191,10 @@ def _canonical(content: bytes) -> bytes:
         return body.canonical(content, UNANSWERING)
     except (msgspec.ValidationError, OverflowError):
         return content
+
+
+def _pack_key(content: bytes, prompt: Prompt) -> str | None:
+    return pack_key(_canonical(chat.but_last(content))) if prompt.last_user is not None else None
 
 
 def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes:

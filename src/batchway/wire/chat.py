@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
-from batchway.wire import sse
+from batchway.wire import body, sse
 from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
@@ -76,6 +76,7 @@ def read(body: bytes) -> Reading:
         raise BadRequest(f"n: {chat.n}; give at least 1.", param="n")
     hints, ours = from_body(chat)
     texts, system, features = _texts(chat.messages)
+    last = chat.messages[-1]
     _body_features(chat, texts, features)
     options = chat.stream_options
     prompt = Prompt(
@@ -88,6 +89,7 @@ def read(body: bytes) -> Reading:
         seed=chat.seed,
         n=chat.n or 1,
         max_output=chat.max_completion_tokens or chat.max_tokens,
+        last_user=_only_text(last) if last.role == "user" else None,
         features=tuple(sorted(features)) if features else (),
     )
     return Reading(
@@ -121,6 +123,24 @@ def _texts(messages: list[_Message]) -> tuple[list[str], list[str], set[str]]:
                 texts.append(call.decode())
                 features.add("tools")
     return texts, system, features
+
+
+def _only_text(message: _Message) -> str | None:
+    """The text of a message that is one text and nothing else."""
+    content = message.content
+    if isinstance(content, list) and len(content) == 1 and content[0].type == "text":
+        return content[0].text
+    return content if isinstance(content, str) else None
+
+
+_messages = msgspec.json.Decoder(list[Raw])
+
+
+def but_last(content: bytes) -> bytes:
+    """The body without its last message: what requests have in common that can share a call."""
+    fields = body.fields(content)
+    fields["messages"] = body.raw(_messages.decode(fields["messages"])[:-1])
+    return body.join(fields)
 
 
 def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> None:

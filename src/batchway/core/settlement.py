@@ -1,0 +1,87 @@
+"""Settlement: what an answer cost each of its callers, as charges to book and replies to give."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from batchway.core.commands import Book, Command, Reply
+from batchway.core.types import Answer, Charge, Lane, Request, Usage, Via
+
+OVERHEAD = "overhead"
+"""Stands in a charge for the request, where no request asked for what was billed."""
+
+
+class Bill(Struct, frozen=True, kw_only=True, gc=False):
+    """What one answer of a call is to be charged at. Money in picodollars; None: no known price."""
+
+    call_id: str
+    lane: Lane
+    cost: int | None
+    worth: int | None
+    """What the request would have cost alone and directly."""
+    spent: int = 0
+    """Charged already for calls that had no answer for it."""
+    packed: int = 1
+    """Requests that shared the call."""
+    why: str
+    fitted: str | None = None
+
+
+def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
+    """The first caller pays and the others share; with no caller left, `request` (what was sent) is charged all the
+    same, and nobody is told."""
+    out: list[Command] = []
+    for number, caller in enumerate(callers or (request,)):
+        via: Via = "coalesced" if number else bill.lane
+        cost = 0 if number else bill.cost
+        out += book(caller, bill.call_id, via, answer.usage, cost, bill.worth, now)
+        if callers:
+            out.append(_reply(caller, answer, bill, first=number == 0))
+    return out
+
+
+def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool) -> Reply:
+    paid = bill.cost if first else 0
+    if first and paid is not None:
+        paid += bill.spent
+    return Reply(
+        request=caller,
+        answer=answer,
+        via=bill.lane if first else "coalesced",
+        why=bill.why if first else "shares its twin's answer",
+        cost=paid,
+        saved=bill.worth - paid if bill.worth is not None and paid is not None else None,
+        packed=bill.packed,
+        fitted=bill.fitted,
+        batch_id=bill.call_id if bill.lane == "batch" else None,
+    )
+
+
+def book(
+    request: Request,
+    call_id: str,
+    via: Via,
+    usage: Usage | None,
+    cost: int | None,
+    worth: int | None,
+    now: float,
+    *,
+    name: str | None = None,
+) -> list[Book]:
+    """The charge of one answer (none where the provider said no usage). `name`: instead of the request's id."""
+    if usage is None:
+        return []
+    charge = Charge(
+        call_id=call_id,
+        request_id=name or request.id,
+        tenant=request.tenant,
+        key=request.key,
+        provider=request.provider,
+        model=request.prompt.model,
+        via=via,
+        usage=usage,
+        cost=cost,
+        counterfactual=worth,
+        at=now,
+    )
+    return [Book(charge=charge, why=via)]
