@@ -28,6 +28,8 @@ FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bi
 _SCRUB = re.compile(rb"\b(?:(?:sk|xai|bw|key)-|gsk_)[A-Za-z0-9_*\-]{4,}|\bBearer\s+[A-Za-z0-9._~+/=\-]{16,}")
 SHORTEST_KEY = 8
 """Characters. A shorter one is a placeholder, such as `EMPTY` for a local server, and may be a word of the error."""
+LONGEST_NUMBER = 18
+"""Digits: more are no count of anything, and would cost their square to read."""
 MAX_ERROR_BODY = 64 * 1024
 """Bytes of an error body that are passed on."""
 
@@ -259,10 +261,11 @@ def _until_date(headers: Mapping[str, str]) -> float | None:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and _WHOLE.fullmatch(text) else None
+    if text is None or len(text) > LONGEST_NUMBER or not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text)
 
 
-_WHOLE = re.compile(r"[0-9]{1,18}")
 _DURATION = re.compile(
     r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
 )
