@@ -9,7 +9,7 @@ import msgspec
 
 from batchway.core import facts
 from batchway.core.catalog import Catalog, Model, Rates, Step
-from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Look, Refuse, Reply, Save
+from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Keep, Look, Refuse, Reply, Save
 from batchway.core.fingerprint import fingerprint, reusable
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
@@ -98,9 +98,15 @@ class World:
         self.fitting: dict[str, Fit] = {}
         self.saving: dict[str, Request] = {}
         self.saved: set[str] = set()
+        self.rescued: set[str] = set()
+        self.withdrawn: set[str] = set()
         self.fitted: set[str] = set()
         self.routed_at: dict[str, float] = {}
-        self.flights: dict[str, Call | FormJob] = {}
+        self.flights: dict[str, Call] = {}
+        self.jobs: dict[str, dict[str, Request]] = {}
+        self.keeping: dict[str, Keep] = {}
+        self.on_disk: dict[str, Request] = {}
+        self.ended: set[str] = set()
         self.riders: dict[str, set[str]] = {}
         self.tried: set[str] = set()
         self.stopped = False
@@ -109,6 +115,7 @@ class World:
             Fit: self._fit,
             Save: self._save,
             Call: self._call,
+            Keep: self._keep,
             FormJob: self._form_job,
             Join: self._join,
             Reply: self._reply,
@@ -122,7 +129,8 @@ class World:
     def step(self) -> None:
         """Something happens."""
         actions = [self.ask] * 5 + [self.pass_time] * 2 + [self.end_call] * 4 + [self.leave, self.start_stream]
-        actions += [self.report_look] * 3 + [self.report_save] * 3 + [self.report_fit]
+        actions += [self.report_look] * 3 + [self.report_save] * 3 + [self.report_fit] + [self.report_keep] * 3
+        actions += [self.end_row] * 3 + [self.rescue, self.withdraw]
         if self.dice.random() < 0.05:
             actions = [self.flush]
         self.dice.choice(actions)()
@@ -196,6 +204,46 @@ class World:
         answers = tuple(self._answer(request, len(flight.requests)) for request in flight.requests)
         self.tell(facts.Finished(call_id, answers))
 
+    def end_row(self) -> None:
+        """A row of a job has its outcome, or has to find another way."""
+        if not self.jobs:
+            return
+        job_id = self.dice.choice(list(self.jobs))
+        ask = self.dice.choice(list(self.jobs[job_id]))
+        request = self.jobs[job_id].pop(ask)
+        if not self.jobs[job_id]:
+            del self.jobs[job_id]
+        if ask in self.ended:
+            return
+        if self.dice.random() < 0.2 and ask not in self.rescued:
+            self.fitted.discard(ask)
+            self.tell(facts.Resumed(request, "its job could not do it"))
+            return
+        self.ended.add(ask)
+        self.tell(facts.Landed(ask, job_id, fault(self.dice) if self.dice.random() < 0.2 else self._answer(request, 1)))
+
+    def rescue(self) -> None:
+        rows = [(job_id, ask) for job_id, rows in self.jobs.items() for ask in rows]
+        if rows:
+            job_id, ask = self.dice.choice(rows)
+            if ask not in self.ended and ask not in self.rescued:
+                self.rescued.add(ask)
+                self.tell(facts.Rescue(self.jobs[job_id][ask], job_id, "its deadline comes"))
+
+    def withdraw(self) -> None:
+        asks = [ask for ask in self.on_disk if ask not in self.ended and ask not in self.keeping]
+        if asks and self.dice.random() < 0.2:
+            ask = self.dice.choice(asks)
+            self.ended.add(ask)
+            self.withdrawn.add(ask)
+            self.tell(facts.Withdrawn(ask))
+
+    def report_keep(self) -> None:
+        if self.keeping:
+            ask = self.dice.choice(list(self.keeping))
+            del self.keeping[ask]
+            self.tell(facts.Kept(ask))
+
     def _answer(self, request: Request, together: int) -> Answer | Fault:
         if together > 1 and self.dice.random() < 0.2:
             return fault(self.dice)
@@ -214,9 +262,7 @@ class World:
         self.tell(facts.Left(ask, keep=self.dice.random() < 0.3))
 
     def start_stream(self) -> None:
-        streams = [
-            name for name, call in self.flights.items() if isinstance(call, Call) and call.requests[0].prompt.stream
-        ]
+        streams = [name for name, call in self.flights.items() if call.requests[0].prompt.stream]
         if streams:
             self.tell(facts.Started(self.dice.choice(streams)))
 
@@ -224,8 +270,21 @@ class World:
         if self.looking:
             ask = self.dice.choice(list(self.looking))
             request = self.looking.pop(ask)
-            found = Answer(body=request.fingerprint.encode(), finished_at=self.now)
-            self.tell(facts.Looked(ask, found if self.dice.random() < 0.2 else None))
+            self.tell(facts.Looked(ask, self._known(request)))
+
+    def _known(self, request: Request) -> facts.Known | None:
+        """What the disk has of it: the same id, or the same question answered before."""
+        same = [
+            kept
+            for kept in self.on_disk.values()
+            if request.named and (kept.tenant, kept.id) == (request.tenant, request.id)
+        ]
+        if same and same[-1].ask not in self.ended and same[-1].ask not in self.withdrawn:
+            return facts.Known(request=same[-1], result=None)
+        if same or self.dice.random() < 0.8:
+            return None
+        answer = Answer(body=request.fingerprint.encode(), finished_at=self.now)
+        return facts.Known(request=request, result=self.dice.choice([answer, fault(self.dice)]), call_id="before")
 
     def report_fit(self) -> None:
         """The prompt was made to fit, or could not be."""
@@ -238,8 +297,12 @@ class World:
     def report_save(self) -> None:
         if self.saving:
             ask = self.dice.choice(list(self.saving))
-            del self.saving[ask]
+            request = self.saving.pop(ask)
+            if self.dice.random() < 0.1:
+                self.tell(facts.NotSaved(ask, fault(self.dice)))
+                return
             self.saved.add(ask)
+            self.on_disk[ask] = request
             self.tell(facts.Saved(ask))
 
     def flush(self) -> None:
@@ -258,8 +321,12 @@ class World:
                 self.report_fit()
             elif self.saving:
                 self.report_save()
+            elif self.keeping:
+                self.report_keep()
             elif self.flights:
                 self.end_call()
+            elif self.jobs:
+                self.end_row()
             else:
                 deadline = self.planner.deadline()
                 if deadline is None:
@@ -287,7 +354,12 @@ class World:
 
     def _check_covered(self) -> None:
         """Whoever waits is covered: by a flight, by the store, or by a time at which to look again."""
-        if self.waiting and not self.flights and not self.looking and not self.fitting and not self.saving:
+        if (
+            self.waiting
+            and not self.flights
+            and not self.looking
+            and not (self.fitting or self.saving or self.keeping or self.jobs)
+        ):
             assert self.planner.deadline() is not None
         deadline = self.planner.deadline()
         assert deadline is None or deadline == deadline, "a deadline is a number"
@@ -306,6 +378,13 @@ class World:
         assert command.request.durable or command.lane == "batch"
         self.saving[command.request.ask] = command.request
 
+    def _keep(self, command: Keep) -> None:
+        ask = command.request.ask
+        assert ask in self.saved, "only what is on disk has to be kept there"
+        assert ask not in self.ended, "it ends once"
+        self.ended.add(ask)
+        self.keeping[ask] = command
+
     def _call(self, command: Call) -> None:
         assert command.call_id not in self.flights
         assert command.requests
@@ -317,9 +396,7 @@ class World:
             self._check_window(command.requests, self.policy.pack, command.lane)
             assert len({_pack_key(request) for request in command.requests}) == 1
         under_way = [
-            call
-            for call in self.flights.values()
-            if isinstance(call, Call) and call.requests[0].provider == command.requests[0].provider
+            call for call in self.flights.values() if call.requests[0].provider == command.requests[0].provider
         ]
         assert len(under_way) < self.policy.max_in_flight
         self.flights[command.call_id] = command
@@ -333,8 +410,7 @@ class World:
             if request.ask not in self.tried:
                 assert self.now <= self.routed_at[request.ask] + self.policy.job.max_wait + 1e-6
             self.tried.add(request.ask)
-        self.flights[command.job_id] = command
-        self.riders[command.job_id] = set()
+        self.jobs[command.job_id] = {request.ask: request for request in command.requests}
 
     def _check_saved(self, requests: tuple[Request, ...]) -> None:
         for request in requests:
@@ -376,8 +452,7 @@ class World:
     def _cancel(self, command: Cancel) -> None:
         flight = self.flights.pop(command.call_id)
         assert not any(rider in self.waiting for rider in self.riders[command.call_id])
-        assert not any(request.durable for request in flight.requests)
-        assert not isinstance(flight, FormJob), "a job lives in rows"
+        assert not any(request.ask in self.saved and request.ask not in self.ended for request in flight.requests)
 
     def _book(self, command: Book) -> None:
         charge = command.charge

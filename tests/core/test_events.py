@@ -36,6 +36,20 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
         events.Waits(at=AT, request_id="r-1", reason="w"),
     ),
     (
+        commands.Keep(
+            request=ASKED,
+            result=Answer(body=b""),
+            via="direct",
+            call_id="c-1",
+            packed=1,
+            charges=(),
+            cost=None,
+            saved=None,
+            why="w",
+        ),
+        events.Waits(at=AT, request_id="r-1", reason="w"),
+    ),
+    (
         commands.Save(request=ASKED, lane="batch", why="w"),
         events.Waits(at=AT, request_id="r-1", reason="w"),
     ),

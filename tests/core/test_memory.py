@@ -4,14 +4,14 @@ import pytest
 from tests.core.asking import request
 
 from batchway.core.fingerprint import adoption_key
-from batchway.core.memory import OVERHEAD, Kept, Memory, Shelf
+from batchway.core.memory import OVERHEAD, Known, Memory, Shelf
 from batchway.core.policy import Policy
 from batchway.core.types import Answer
 
 
-def kept(size: int = 0, call_id: str = "c") -> Kept:
+def kept(size: int = 0, call_id: str = "c") -> Known:
     """An answer that takes `size` bytes beside the overhead."""
-    return Kept(answer=Answer(body=b"x" * size), call_id=call_id, fingerprint="f", worth=None)
+    return Known(answer=Answer(body=b"x" * size), call_id=call_id, fingerprint="f", worth=None)
 
 
 def shelf(*, ttl: float = 60.0, max_bytes: int = 10 * OVERHEAD, max_entries: int = 10) -> Shelf[str]:

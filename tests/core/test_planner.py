@@ -185,7 +185,7 @@ def test_a_failed_leader_passes_the_lead_on() -> None:
     commands = desk.tell(facts.Failed(call.call_id, structs.replace(OVERLOADED, status=500)))
     refuse, promoted = only(commands, Refuse), call_of(commands)
     assert isinstance(refuse, Refuse) and refuse.request.ask == "ask-1"
-    assert promoted.requests[0].ask == "ask-2"
+    assert promoted.riders == ("ask-2",)
     assert reply_of(desk.finish(promoted)).request.ask == "ask-2"
 
 

@@ -32,6 +32,20 @@ class Save(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
 
 
+class Keep(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Put on disk how a durable request ended, with its charges; report with `Kept`. Callers are told after that."""
+
+    request: Request
+    result: Answer | Fault
+    via: Via
+    call_id: str
+    packed: int
+    charges: tuple[Charge, ...]
+    cost: int | None
+    saved: int | None
+    why: str
+
+
 class Call(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Send one upstream call for these requests (more than one: packed); report `Finished` or `Failed`."""
 
@@ -102,4 +116,4 @@ class Book(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
 
 
-Command = Look | Fit | Save | Call | FormJob | Join | Reply | Refuse | Cancel | Book
+Command = Look | Fit | Save | Keep | Call | FormJob | Join | Reply | Refuse | Cancel | Book

@@ -11,6 +11,7 @@ BatchwayError
     │   ├── MethodNotAllowed  405
     │   ├── TooSlow           408  the body did not arrive in time
     │   ├── Conflict          409  the same request_id with another body
+    │   ├── Cancelled         409  its owner cancelled the request
     │   ├── TooLarge          413  the body is over the bound
     │   └── TooMany           429  the queue is full: come back after Retry-After
     ├── Theirs                the provider's (502, 503, 504, or its own status passed through)
@@ -131,6 +132,13 @@ class Conflict(Yours):
     status = 409
     type = "conflict_error"
     code = "request_id_conflict"
+
+
+class Cancelled(Yours):
+    """Its owner cancelled the request while somebody waited for it."""
+
+    status = 409
+    code = "cancelled"
 
 
 class TooLarge(Yours):

@@ -58,7 +58,7 @@ class Joined(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class Waits(Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A request is being looked up, fitted or saved before it may go on."""
+    """A request is being looked up, fitted or put on disk before it may go on."""
 
     at: float
     request_id: str
@@ -173,7 +173,7 @@ def _job_formed(command: commands.FormJob, at: float) -> JobFormed:
     return JobFormed(at=at, job_id=command.job_id, ids=ids, reason=command.why)
 
 
-def _waits(command: commands.Look | commands.Fit | commands.Save, at: float) -> Waits:
+def _waits(command: commands.Look | commands.Fit | commands.Save | commands.Keep, at: float) -> Waits:
     return Waits(at=at, request_id=command.request.id, reason=command.why)
 
 
@@ -188,6 +188,7 @@ TOLD: Mapping[type, tuple[type, Callable[..., Event]]] = {
     commands.Look: (Waits, _waits),
     commands.Fit: (Waits, _waits),
     commands.Save: (Waits, _waits),
+    commands.Keep: (Waits, _waits),
 }
 """For every command the kind of event that obeying it is, and how it is told. What nobody hears need not be told."""
 

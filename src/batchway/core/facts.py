@@ -12,11 +12,22 @@ class Asked(Struct, frozen=True, tag=True, gc=False):
     request: Request
 
 
+class Known(Struct, frozen=True, kw_only=True, gc=False):
+    """What the store has of an equal request, or of one with the same `request_id`."""
+
+    request: Request
+    """As it was saved."""
+    result: Answer | Fault | None
+    """None: it is under way."""
+    call_id: str = ""
+    """The call or job that answered it."""
+
+
 class Looked(Struct, frozen=True, tag=True, gc=False):
-    """The store was asked for an earlier answer to this request; `answer` is None if it has none."""
+    """The store was asked for an earlier answer to this request; `known` is None if it has none."""
 
     ask: str
-    answer: Answer | None = None
+    known: Known | None = None
 
 
 class Fitted(Struct, frozen=True, tag=True, gc=False):
@@ -29,6 +40,48 @@ class Fitted(Struct, frozen=True, tag=True, gc=False):
 
 class Saved(Struct, frozen=True, tag=True, gc=False):
     """The durable request is on disk."""
+
+    ask: str
+
+
+class NotSaved(Struct, frozen=True, tag=True, gc=False):
+    """The durable request could not be put on disk: it is not accepted."""
+
+    ask: str
+    fault: Fault
+
+
+class Kept(Struct, frozen=True, tag=True, gc=False):
+    """How the durable request ended is on disk, or the store is down and it will be there later."""
+
+    ask: str
+
+
+class Landed(Struct, frozen=True, tag=True, gc=False):
+    """A request of a job has its outcome, which is on disk with its charge."""
+
+    ask: str
+    job_id: str
+    result: Answer | Fault
+
+
+class Resumed(Struct, frozen=True, tag=True, gc=False):
+    """A request that is on disk needs a way: its job could not do it, or the process that had it is gone."""
+
+    request: Request
+    why: str
+
+
+class Rescue(Struct, frozen=True, tag=True, gc=False):
+    """A request of a job would miss its deadline there: it is to be asked directly as well; the first answer wins."""
+
+    request: Request
+    job_id: str
+    why: str
+
+
+class Withdrawn(Struct, frozen=True, tag=True, gc=False):
+    """Its owner cancelled this request."""
 
     ask: str
 
@@ -78,4 +131,22 @@ class Stopping(Struct, frozen=True, tag=True, gc=False):
     """The gateway is shutting down: nothing new is accepted, what is under way may end."""
 
 
-Fact = Asked | Looked | Fitted | Saved | Started | Finished | Failed | Left | TimePassed | Flush | Stopping
+Fact = (
+    Asked
+    | Looked
+    | Fitted
+    | Saved
+    | NotSaved
+    | Kept
+    | Started
+    | Finished
+    | Failed
+    | Landed
+    | Resumed
+    | Rescue
+    | Withdrawn
+    | Left
+    | TimePassed
+    | Flush
+    | Stopping
+)

@@ -18,7 +18,7 @@ OVERHEAD = 400
 """Bytes that an entry costs beside its body: keys, objects, links."""
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class Known(Struct, frozen=True, kw_only=True):
     """An answer and what is known of its making."""
 
     answer: Answer
@@ -32,21 +32,21 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Shelf(Generic[Key]):
-    """Kept answers by one kind of key, for `ttl` seconds, within `max_bytes` and `max_entries`."""
+    """Known answers by one kind of key, for `ttl` seconds, within `max_bytes` and `max_entries`."""
 
     def __init__(self, ttl: float, max_bytes: int, max_entries: int) -> None:
         self._now = 0.0
         self._ttl = ttl if max_entries > 0 else 0.0
         # An entry counts for at least its part of the room, so that the bound on bytes bounds their number too.
         least = max(1, max_bytes // max(1, max_entries))
-        self._kept: TLRUCache[Key, Kept] = TLRUCache(
+        self._kept: TLRUCache[Key, Known] = TLRUCache(
             max_bytes,
             ttu=lambda _key, _kept, now: now + ttl,
             timer=lambda: self._now,
             getsizeof=lambda kept: max(least, len(kept.answer.body) + OVERHEAD),
         )
 
-    def put(self, key: Key, kept: Kept, now: float) -> bool:
+    def put(self, key: Key, kept: Known, now: float) -> bool:
         """Keep an answer. False if it is larger than the whole shelf (then it is not kept)."""
         self._now = now
         self._kept.pop(key, None)
@@ -58,12 +58,12 @@ class Shelf(Generic[Key]):
             return False
         return True
 
-    def get(self, key: Key, now: float) -> Kept | None:
+    def get(self, key: Key, now: float) -> Known | None:
         """The answer kept under this key, if its time is not over."""
         self._now = now
         return self._kept.get(key)
 
-    def take(self, key: Key, now: float) -> Kept | None:
+    def take(self, key: Key, now: float) -> Known | None:
         """The answer kept under this key, which is not kept any longer."""
         self._now = now
         return self._kept.pop(key, None)
@@ -96,6 +96,6 @@ class Memory:
         )
         """By tenant and given request_id: the same id again gets the same answer."""
 
-    def undelivered_of(self, request: Request, now: float) -> Kept | None:
+    def undelivered_of(self, request: Request, now: float) -> Known | None:
         """The answer that this caller's earlier try was given up on, if there is one."""
         return self.undelivered.take(adoption_key(request), now) if self.undelivered.size else None

@@ -17,7 +17,9 @@ one seat (or several: packed). Invariants, held by tests/core/test_planner_prope
 4. Only requests of one tenant share an answer, and only by the rules of `core.fingerprint`.
 5. The same facts give the same commands, byte for byte.
 6. A call is cancelled only when nobody waits for it; a paid answer nobody waits for is kept for the caller's retry.
-7. Nothing durable enters a window before it is saved.
+7. Nothing durable enters a window before it is saved, and nobody hears how it ended before that is on disk.
+8. A job is formed and forgotten: what its requests become comes back by `Landed`, `Resumed` and `Rescue`, and a seat
+   stays only while somebody waits for it.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -36,11 +38,11 @@ from batchway.core.facts import Fact
 from batchway.core.fingerprint import adoption_key, cacheable
 from batchway.core.gate import Gate, Party
 from batchway.core.limits import Dice, retry_at
-from batchway.core.memory import Kept, Memory
+from batchway.core.memory import Known, Memory
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers, prompt_budget, route
 from batchway.core.seats import Flight, Seat, Seats
-from batchway.core.settlement import Bill, book, settle
+from batchway.core.settlement import OVERHEAD, Bill, book, keep, settle
 from batchway.core.tokens import TokenCounts
 from batchway.core.types import Answer, Fault, Lane, Request, Via
 
@@ -111,6 +113,8 @@ class Planner:
         self._batcher = Batcher()
         self._seats = Seats()
         self._flights: dict[str, Flight] = {}
+        self._ended: dict[str, tuple[Seat, Answer | Fault, Bill]] = {}
+        """What has ended and is not on disk yet, by `ask`."""
         self._timers: list[tuple[float, int, _Timer, object]] = []
         self._timer_count = 0
         self._answered = 0
@@ -120,9 +124,15 @@ class Planner:
             facts.Looked: self._looked,
             facts.Fitted: self._fitted,
             facts.Saved: self._saved,
+            facts.NotSaved: self._not_saved,
+            facts.Kept: self._kept,
             facts.Started: self._started,
             facts.Finished: self._finished,
             facts.Failed: self._failed,
+            facts.Landed: self._landed,
+            facts.Resumed: self._resumed,
+            facts.Rescue: self._rescue,
+            facts.Withdrawn: self._withdrawn,
             facts.Left: self._left,
             facts.TimePassed: self._time_passed,
             facts.Flush: self._flush,
@@ -178,11 +188,8 @@ class Planner:
         seat, kept = self._seats.named(request), self.memory.named.get((request.tenant, request.id), now)
         known = seat.request.fingerprint if seat else kept.fingerprint if kept else request.fingerprint
         if known != request.fingerprint:
-            fault = errors.Conflict(
-                f"request_id '{request.id}' was used for another body; give each request an id of its own.",
-                param="request_id",
-            ).fault
-            out.append(Refuse(request=request, fault=fault, why="this request_id came with another body before"))
+            why = "this request_id came with another body before"
+            out.append(Refuse(request=request, fault=_conflict(request), why=why))
             return True
         if seat:
             self._join(seat, request, "the same request_id is under way", out)
@@ -220,7 +227,7 @@ class Planner:
         out.append(Join(request=request, call_id=seat.flight.call_id if seat.flight else None, why=why))
 
     def _give(
-        self, request: Request, kept: Kept, via: Via, why: str, now: float, out: list[Command], *, booked: bool
+        self, request: Request, kept: Known, via: Via, why: str, now: float, out: list[Command], *, booked: bool
     ) -> None:
         """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
         if not booked:
@@ -239,19 +246,44 @@ class Planner:
         seat = self._seats.led_by(fact.ask)
         if seat is None:
             return
-        if fact.answer is None:
+        known = fact.known
+        if known is None:
             self._fit_or_route(seat, now, out)
-            return
-        worth = counterfactual(fact.answer.usage, seat.request, self._catalog)
-        kept = Kept(answer=fact.answer, call_id="", fingerprint=seat.request.fingerprint, worth=worth)
+        elif known.request.fingerprint != seat.request.fingerprint:
+            self._refuse(seat, _conflict(seat.request), "this request_id came with another body before", now, out)
+        elif known.result is None:
+            self._attach(seat, known.request, out)
+        elif isinstance(known.result, Fault):
+            self._refuse(seat, known.result, "the same request_id failed before", now, out)
+        else:
+            self._give_known(seat, known.request, known.result, known.call_id, now, out)
+
+    def _attach(self, seat: Seat, first: Request, out: list[Command]) -> None:
+        """Its equal is on disk and under way, here or in another process: wait for that one's outcome."""
+        callers = self._seats.close(seat)
+        under_way = self._seats.led_by(first.ask)
+        if under_way is None:
+            under_way = Seat(first, saved=True)
+            self._seats.add(under_way)
+        for caller in callers:
+            self._join(under_way, caller, "the same request is under way", out)
+
+    def _give_known(
+        self, seat: Seat, first: Request, answer: Answer, call_id: str, now: float, out: list[Command]
+    ) -> None:
+        worth = counterfactual(answer.usage, seat.request, self._catalog)
+        kept = Known(answer=answer, call_id=call_id, fingerprint=seat.request.fingerprint, worth=worth)
         for request in self._seats.close(seat):
-            self._give(request, kept, "cache", "answered before, found in the store", now, out, booked=False)
+            again = request.named and request.id == first.id
+            why = "the same request_id was answered before" if again else "answered before, found in the store"
+            self._give(request, kept, "cache", why, now, out, booked=again)
 
     # Fitting, routing, saving
 
     def _fit_or_route(self, seat: Seat, now: float, out: list[Command]) -> None:
         request = seat.request
-        budget = prompt_budget(request, self._catalog, self.policy) if request.optimize == "fit" else None
+        wanted = request.optimize == "fit" and seat.fitted is None
+        budget = prompt_budget(request, self._catalog, self.policy) if wanted else None
         if budget is not None and request.size > budget:
             account = request.provider, request.prompt.model
             tokens = self._counts.safe(*account, self._gate.count(seat))
@@ -272,10 +304,10 @@ class Planner:
         try:
             chosen = route(request, offers, self._catalog)
         except errors.Refusal as refusal:
-            self._refuse(seat, refusal.fault, "no lane is open", out)
+            self._refuse(seat, refusal.fault, "no lane is open", now, out)
             return
         seat.why, seat.lane = chosen.why, chosen.lane
-        if seat.durable or seat.lane == "batch":
+        if (seat.durable or seat.lane == "batch") and not seat.on_disk:
             seat.durable = True
             out.append(Save(request=request, lane=seat.lane, why="durable: on disk before it is sent"))
         else:
@@ -284,7 +316,22 @@ class Planner:
     def _saved(self, fact: facts.Saved, now: float, out: list[Command]) -> None:
         seat = self._seats.led_by(fact.ask)
         if seat is not None:
+            seat.on_disk = True
             self._depart(seat, now, out)
+
+    def _not_saved(self, fact: facts.NotSaved, now: float, out: list[Command]) -> None:
+        seat = self._seats.led_by(fact.ask)
+        if seat is not None:
+            self._refuse(seat, fact.fault, "it could not be put on disk", now, out)
+
+    def _resumed(self, fact: facts.Resumed, now: float, out: list[Command]) -> None:
+        seat = self._seats.led_by(fact.request.ask)
+        if seat is None:
+            seat = Seat(fact.request, saved=True)
+            self._seats.add(seat)
+        if seat.flight is None and fact.request.ask not in self._ended:
+            seat.job = None
+            self._fit_or_route(seat, now, out)
 
     # Windows
 
@@ -319,9 +366,13 @@ class Planner:
                 self._form_job(seats, window.reason, out)
 
     def _form_job(self, seats: tuple[Seat, ...], reason: str, out: list[Command]) -> None:
-        flight = self._board(seats, "batch")
+        job_id = self._ids()
         requests = tuple(seat.request for seat in seats)
-        out.append(FormJob(job_id=flight.call_id, requests=requests, why=f"the window closed by {reason}"))
+        out.append(FormJob(job_id=job_id, requests=requests, why=f"the window closed by {reason}"))
+        for seat in seats:
+            seat.job = job_id
+            if not seat.waiting:
+                self._seats.close(seat)
 
     # Sending
 
@@ -336,7 +387,7 @@ class Planner:
                 f"{self._gate.held} requests already wait for their turn; try again after Retry-After.", retry_after=1.0
             ).fault
             for seat in seats:
-                self._refuse(seat, fault, "the queue is full", out)
+                self._refuse(seat, fault, "the queue is full", now, out)
 
     def _call(self, party: Party, out: list[Command]) -> None:
         seats = party.seats
@@ -377,36 +428,75 @@ class Planner:
         if flight is None:
             return
         request = flight.seats[0].request
-        if flight.lane != "batch":
-            self._gate.finished(request, fact.report, now)
+        self._gate.finished(request, fact.report, now)
         for seat, result in zip(flight.seats, fact.answers, strict=True):
             seat.flight = None
             if isinstance(result, Fault):
                 self._failed_seat(seat, flight, result, now, out)
             else:
-                self._answer(seat, flight, result, now, out)
+                self._answer(seat, flight.call_id, flight.lane, len(flight.seats), result, now, out)
         self._release(request.provider, now, out)
 
-    def _answer(self, seat: Seat, flight: Flight, answer: Answer, now: float, out: list[Command]) -> None:
+    def _landed(self, fact: facts.Landed, now: float, out: list[Command]) -> None:
+        """A row of a job has its outcome. It may have been rescued meanwhile: what the call brings is then overhead."""
+        seat = self._seats.led_by(fact.ask)
+        if seat is None or fact.ask in self._ended:
+            return
+        # Its job's driver has put it on disk.
+        seat.on_disk = False
+        if seat.flight is not None:
+            seat.why = "its batch answered before its rescue did"
+        if isinstance(fact.result, Fault):
+            self._refuse(seat, fact.result, f"its batch: {fact.result.code or fact.result.status}", now, out)
+        else:
+            self._answer(seat, fact.job_id, "batch", 1, fact.result, now, out)
+
+    def _answer(
+        self, seat: Seat, call_id: str, lane: Lane, packed: int, answer: Answer, now: float, out: list[Command]
+    ) -> None:
         request = seat.request
         self._learn(seat, answer)
-        cost = charged(answer.usage, request, flight.lane, self._catalog)
+        cost = charged(answer.usage, request, lane, self._catalog)
+        if not seat.open:
+            out += book(request, call_id, lane, answer.usage, cost, 0, now, name=OVERHEAD)
+            return
         # Sent directly it cost what it would have cost; any other lane is compared with that.
-        worth = cost if flight.lane == "direct" else counterfactual(answer.usage, request, self._catalog)
-        callers = self._seats.close(seat)
+        worth = cost if lane == "direct" else counterfactual(answer.usage, request, self._catalog)
         bill = Bill(
-            call_id=flight.call_id,
-            lane=flight.lane,
+            call_id=call_id,
+            lane=lane,
             cost=cost,
             worth=worth,
             spent=seat.spent,
-            packed=len(flight.seats),
+            packed=packed,
             why=seat.why,
             fitted=seat.fitted,
         )
-        out += settle(answer, request, callers, bill, now)
-        if answer.body and (seat.shared or not callers or any(caller.named for caller in callers)):
-            kept = Kept(answer=answer, call_id=flight.call_id, fingerprint=request.fingerprint, worth=worth)
+        self._conclude(seat, answer, bill, now, out)
+
+    def _conclude(self, seat: Seat, result: Answer | Fault, bill: Bill, now: float, out: list[Command]) -> None:
+        """It has ended: tell the callers, or, where the disk has it as pending, first that."""
+        if seat.on_disk:
+            seat.on_disk = False
+            self._ended[seat.request.ask] = (seat, result, bill)
+            out.append(keep(seat.request, result, bill, now))
+        else:
+            self._tell(seat, result, bill, now, out)
+
+    def _kept(self, fact: facts.Kept, now: float, out: list[Command]) -> None:
+        ended = self._ended.pop(fact.ask, None)
+        if ended is not None:
+            self._tell(*ended, now, out)
+
+    def _tell(self, seat: Seat, result: Answer | Fault, bill: Bill, now: float, out: list[Command]) -> None:
+        callers = self._seats.close(seat)
+        if isinstance(result, Fault):
+            out.extend(Refuse(request=caller, fault=result, why=bill.why) for caller in callers)
+            return
+        out += settle(result, seat.request, callers, bill, now)
+        if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):
+            request = seat.request
+            kept = Known(answer=result, call_id=bill.call_id, fingerprint=request.fingerprint, worth=bill.worth)
             self._remember(seat, callers, kept, now)
 
     def _learn(self, seat: Seat, answer: Answer) -> None:
@@ -418,7 +508,7 @@ class Planner:
         if seat.tokens is not None or (self._answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
             self._counts.learn(request.provider, request.prompt.model, self._gate.count(seat), answer.usage.input)
 
-    def _remember(self, seat: Seat, callers: list[Request], kept: Kept, now: float) -> None:
+    def _remember(self, seat: Seat, callers: list[Request], kept: Known, now: float) -> None:
         request = seat.request
         if seat.shared and cacheable(kept.answer):
             self.memory.cache.put(request.fingerprint, kept, now)
@@ -435,8 +525,7 @@ class Planner:
         if flight is None:
             return
         request = flight.seats[0].request
-        if flight.lane != "batch":
-            self._gate.failed(request, fact.fault, fact.report, now)
+        self._gate.failed(request, fact.fault, fact.report, now)
         for seat in flight.seats:
             seat.flight = None
             self._failed_seat(seat, flight, fact.fault, now, out)
@@ -444,7 +533,9 @@ class Planner:
 
     def _failed_seat(self, seat: Seat, flight: Flight, fault: Fault, now: float, out: list[Command]) -> None:
         """Ask again: singly after a packed call, later after a passing fault; else tell the callers."""
-        if not seat.waiting and not seat.durable:
+        if not seat.open:
+            return
+        if not (seat.waiting or seat.durable):
             self._seats.close(seat)
             return
         if len(flight.seats) > 1 and fault.whose == "theirs":
@@ -456,26 +547,51 @@ class Planner:
             seat.why = f"tried again after {fault.code or fault.status}"
             self._set_timer(again, "retry", (seat, flight.lane))
             return
-        if fault.passing and not flight.started:
-            self._promote(seat, fault, now, out)
-        else:
-            self._refuse(seat, fault, f"the call failed: {fault.code or fault.status}", out)
-
-    def _promote(self, seat: Seat, fault: Fault, now: float, out: list[Command]) -> None:
-        """Refuse the first caller; the next one takes the lead, as another try may end otherwise."""
-        callers = self._seats.close(seat)
         why = f"the call failed: {fault.code or fault.status}"
-        out.extend(Refuse(request=first, fault=fault, why=why) for first in callers[:1])
-        others = callers[1:]
-        if others:
-            promoted = Seat(others[0])
-            self._seats.add(promoted)
-            for follower in others[1:]:
-                self._seats.join(promoted, follower)
-            self._fit_or_route(promoted, now, out)
+        if seat.job is not None:
+            # The rescue failed, the job goes on.
+            self._wait_for_job(seat)
+        elif fault.passing and not flight.started and len(seat.waiting) > 1:
+            self._promote(seat, fault, why, now, out)
+        else:
+            self._refuse(seat, fault, why, now, out)
 
-    def _refuse(self, seat: Seat, fault: Fault, why: str, out: list[Command]) -> None:
-        out.extend(Refuse(request=request, fault=fault, why=why) for request in self._seats.close(seat))
+    def _wait_for_job(self, seat: Seat) -> None:
+        if not seat.waiting:
+            self._seats.close(seat)
+
+    def _promote(self, seat: Seat, fault: Fault, why: str, now: float, out: list[Command]) -> None:
+        """Refuse the first caller only: for the others another try may end otherwise."""
+        first = next(iter(seat.waiting.values()))
+        self._seats.leave(first.ask)
+        out.append(Refuse(request=first, fault=fault, why=why))
+        seat.attempt = 0
+        self._route(seat, now, out)
+
+    def _refuse(self, seat: Seat, fault: Fault, why: str, now: float, out: list[Command]) -> None:
+        bill = Bill(call_id="", lane=seat.lane, cost=0, worth=0, spent=seat.spent, why=why)
+        self._conclude(seat, fault, bill, now, out)
+
+    def _rescue(self, fact: facts.Rescue, now: float, out: list[Command]) -> None:
+        """Ask directly as well; whichever answer comes first is given, and the other is overhead."""
+        seat = self._seats.led_by(fact.request.ask)
+        if seat is None:
+            seat = Seat(fact.request, saved=True)
+            self._seats.add(seat)
+        if seat.flight is None and fact.request.ask not in self._ended:
+            seat.job, seat.lane, seat.why = fact.job_id, "direct", fact.why
+            self._send((seat,), "direct", now, out)
+
+    def _withdrawn(self, fact: facts.Withdrawn, now: float, out: list[Command]) -> None:
+        seat = self._seats.led_by(fact.ask)
+        if seat is None or fact.ask in self._ended:
+            return
+        self._batcher.remove(fact.ask)
+        # Whoever told us has put it on disk.
+        seat.on_disk = False
+        fault = errors.Cancelled("The request was cancelled by its owner.").fault
+        self._refuse(seat, fault, "cancelled by its owner", now, out)
+        self._cancel_unwanted(seat, now, out)
 
     # Leaving
 
@@ -486,7 +602,11 @@ class Planner:
         """Take one caller off. When nobody waits any more: what is durable or kept goes on, what is not sent is
         dropped, a stream ends, and any other call gets a grace in which the caller's retry can adopt it."""
         seat = self._seats.leave(ask)
-        if seat is None or seat.waiting or seat.durable:
+        if seat is None or seat.waiting:
+            return
+        if seat.durable:
+            if seat.job is not None and seat.flight is None:
+                self._seats.close(seat)
             return
         streams = seat.request.prompt.stream
         if seat.flight is None and (streams or not keep):
@@ -500,16 +620,21 @@ class Planner:
             self._set_timer(now + self.policy.abandon_grace, "abandoned", seat)
 
     def _cancel_abandoned(self, seat: Seat, now: float, out: list[Command]) -> None:
+        if seat.open:
+            self._cancel_unwanted(seat, now, out)
+
+    def _cancel_unwanted(self, seat: Seat, now: float, out: list[Command]) -> None:
+        """End its call upstream, if nobody else rides in it either."""
         flight = seat.flight
-        if not seat.open or flight is None or not all(other.abandoned for other in flight.seats):
+        if flight is None or any(other.open and not other.abandoned for other in flight.seats):
             return
         del self._flights[flight.call_id]
         for other in flight.seats:
-            self._seats.close(other)
+            if other.open:
+                self._seats.close(other)
         out.append(Cancel(call_id=flight.call_id, why="nobody waits for it any more"))
         request = seat.request
-        if flight.lane != "batch":
-            self._gate.finished(request, None, now)
+        self._gate.finished(request, None, now)
         self._release(request.provider, now, out)
 
     # Time
@@ -528,9 +653,7 @@ class Planner:
 
     def _retry(self, what: tuple[Seat, Lane], now: float, out: list[Command]) -> None:
         seat, lane = what
-        if seat.open and lane == "batch":
-            self._open_job_window(seat, now, out)
-        elif seat.open:
+        if seat.open:
             self._send((seat,), lane, now, out)
 
     def _deadline_passed(self, ask: str, now: float, out: list[Command]) -> None:
@@ -549,10 +672,16 @@ class Planner:
         self._leave_window(self._batcher.flush(now), now, out)
 
 
+def _conflict(request: Request) -> Fault:
+    return errors.Conflict(
+        f"request_id '{request.id}' was used for another body; give each request an id of its own.",
+        param="request_id",
+    ).fault
+
+
 def _in_time(seat: Seat, request: Request) -> bool:
     """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
-    lane = seat.flight.lane if seat.flight else "direct"
-    return lane != "batch" or request.strategy == "batch" or request.priority == "low"
+    return seat.lane != "batch" or request.strategy == "batch" or request.priority == "low"
 
 
 def _flushes(provider: str | None) -> Callable[[Hashable], bool]:

@@ -13,7 +13,9 @@ class Seat:
         "durable",
         "fitted",
         "flight",
+        "job",
         "lane",
+        "on_disk",
         "open",
         "request",
         "shared",
@@ -23,15 +25,20 @@ class Seat:
         "why",
     )
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, saved: bool = False) -> None:
+        """`saved`: it comes from the disk, and no caller comes with it."""
         self.request = request
         """What is sent; its caller came first, and may be gone."""
-        self.waiting: dict[str, Request] = {request.ask: request}
+        self.waiting: dict[str, Request] = {} if saved else {request.ask: request}
         self.shared = reusable(request) is None
         """Whether twins may join, and the answer be kept for others."""
         self.tokens = request.tokens
         """Input tokens, once somebody had to count them."""
-        self.durable = request.durable
+        self.on_disk = saved
+        """The disk has it as pending: how it ends has to be kept there before anybody is told."""
+        self.job: str | None = None
+        """The job that it rides in. Jobs live in rows; the seat is kept only for those who wait."""
+        self.durable = saved or request.durable
         """It goes on, whoever waits: on disk, or on its way there."""
         self.lane: Lane = "direct"
         """The lane that was chosen."""
@@ -49,7 +56,7 @@ class Seat:
 
 
 class Flight:
-    """A call under way, for one seat or several (packed, or a job)."""
+    """A call under way, for one seat or several (packed)."""
 
     __slots__ = ("call_id", "lane", "seats", "started")
 
@@ -78,7 +85,9 @@ class Seats:
     def add(self, seat: Seat) -> None:
         """Open a seat."""
         lead = seat.request
-        self._by_ask[lead.ask] = self._by_lead[lead.ask] = seat
+        self._by_lead[lead.ask] = seat
+        for ask in seat.waiting:
+            self._by_ask[ask] = seat
         if seat.shared:
             self._twins.setdefault(twin_key(lead), seat)
         if lead.named:

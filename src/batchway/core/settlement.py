@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from batchway.core.commands import Book, Command, Reply
-from batchway.core.types import Answer, Charge, Lane, Request, Usage, Via
+from batchway.core.commands import Book, Command, Keep, Reply
+from batchway.core.types import Answer, Charge, Fault, Lane, Request, Usage, Via
 
 OVERHEAD = "overhead"
 """Stands in a charge for the request, where no request asked for what was billed."""
@@ -38,6 +38,24 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
         if callers:
             out.append(_reply(caller, answer, bill, first=number == 0))
     return out
+
+
+def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Keep:
+    """How a durable request ended, for the disk. What its twins are charged follows when they are told."""
+    usage = None if isinstance(result, Fault) else result.usage
+    booked = book(request, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now)
+    paid = None if bill.cost is None else bill.cost + bill.spent
+    return Keep(
+        request=request,
+        result=result,
+        via=bill.lane,
+        call_id=bill.call_id,
+        packed=bill.packed,
+        charges=tuple([command.charge for command in booked]),
+        cost=paid,
+        saved=None if bill.worth is None or paid is None else bill.worth - paid,
+        why=bill.why,
+    )
 
 
 def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool) -> Reply:
