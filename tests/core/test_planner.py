@@ -8,7 +8,8 @@ from tests.core.histories import CATALOG, counter
 
 from batchway.core import facts
 from batchway.core.commands import Book, Call, Cancel, Command, Join, Refuse, Reply
-from batchway.core.planner import SAMPLE, Planner
+from batchway.core.planner import Planner
+from batchway.core.planner.answering import SAMPLE
 from batchway.core.policy import Policy
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts

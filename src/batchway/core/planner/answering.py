@@ -1,0 +1,154 @@
+"""Answering: what calls and jobs bring back, charged, tried again or passed on."""
+
+from batchway.core import facts
+from batchway.core.commands import Refuse
+from batchway.core.cost import charged, counterfactual
+from batchway.core.limits import retry_at
+from batchway.core.planner import ending, routing, sending
+from batchway.core.planner.plan import Plan
+from batchway.core.seats import Flight, Seat
+from batchway.core.settlement import OVERHEAD, Bill, book
+from batchway.core.types import Answer, Fault, Lane
+
+SAMPLE = 50
+"""One answer in so many is compared with a count made for that alone: corrections are learnt at 2 % of the cost."""
+
+SAMPLE_SIZE = 64 * 1024
+"""Bytes of the largest body that is counted only to learn: counting a megabyte would hold up everyone for 20 ms."""
+
+
+def started(plan: Plan, fact: facts.Started) -> None:
+    flight = plan.flights.get(fact.call_id)
+    if flight is not None:
+        flight.started = True
+
+
+def finished(plan: Plan, fact: facts.Finished) -> None:
+    flight = plan.flights.pop(fact.call_id, None)
+    if flight is None:
+        return
+    request = flight.seats[0].request
+    plan.gate.finished(request, fact.report, plan.now)
+    for seat, result in zip(flight.seats, fact.answers, strict=True):
+        seat.flight = None
+        if isinstance(result, Fault):
+            _failed_seat(plan, seat, flight, result)
+        else:
+            _answer(plan, seat, flight.call_id, flight.lane, len(flight.seats), result)
+    sending.release(plan, request.provider)
+
+
+def landed(plan: Plan, fact: facts.Landed) -> None:
+    """A row of a job has its outcome. It may have been rescued meanwhile: what the call brings is then overhead."""
+    seat = plan.seats.led_by(fact.ask)
+    if seat is None or fact.ask in plan.ended:
+        return
+    # Its job's driver has put it on disk.
+    seat.on_disk = False
+    if seat.flight is not None:
+        seat.why = "its batch answered before its rescue did"
+    if isinstance(fact.result, Fault):
+        ending.refuse(plan, seat, fact.result, f"its batch: {fact.result.code or fact.result.status}")
+    else:
+        _answer(plan, seat, fact.job_id, "batch", 1, fact.result)
+
+
+def _answer(plan: Plan, seat: Seat, call_id: str, lane: Lane, packed: int, answer: Answer) -> None:
+    request = seat.request
+    _learn(plan, seat, answer)
+    cost = charged(answer.usage, request, lane, plan.catalog)
+    if not seat.open:
+        plan.out += book(request, call_id, lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
+        return
+    # Sent directly it cost what it would have cost; any other lane is compared with that.
+    worth = cost if lane == "direct" else counterfactual(answer.usage, request, plan.catalog)
+    bill = Bill(
+        call_id=call_id,
+        lane=lane,
+        cost=cost,
+        worth=worth,
+        spent=seat.spent,
+        packed=packed,
+        why=seat.why,
+        fitted=seat.fitted,
+    )
+    ending.conclude(plan, seat, answer, bill)
+
+
+def _learn(plan: Plan, seat: Seat, answer: Answer) -> None:
+    """Compare a count with its bill: every count that was made, and one request in `SAMPLE` counted for this."""
+    request = seat.request
+    plan.answered += 1
+    if answer.usage is None or request.prompt.features:
+        return
+    if seat.tokens is not None or (plan.answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
+        plan.counts.learn(request.provider, request.prompt.model, plan.gate.count(seat), answer.usage.input)
+
+
+def failed(plan: Plan, fact: facts.Failed) -> None:
+    flight = plan.flights.pop(fact.call_id, None)
+    if flight is None:
+        return
+    request = flight.seats[0].request
+    plan.gate.failed(request, fact.fault, fact.report, plan.now)
+    for seat in flight.seats:
+        seat.flight = None
+        _failed_seat(plan, seat, flight, fact.fault)
+    sending.release(plan, request.provider)
+
+
+def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
+    """Ask again: singly after a packed call, later after a passing fault; else tell the callers."""
+    if not seat.open:
+        return
+    if not (seat.waiting or seat.durable):
+        plan.seats.close(seat)
+        return
+    if len(flight.seats) > 1 and fault.whose == "theirs":
+        seat.why = "asked again singly: its packed call had no answer for it"
+        sending.send(plan, (seat,), "direct")
+        return
+    again = None if flight.started else retry_at(fault, seat.attempt - 1, plan.policy, plan.now, plan.dice)
+    if again is not None:
+        seat.why = f"tried again after {fault.code or fault.status}"
+        plan.set_timer(again, "retry", (seat, flight.lane))
+        return
+    why = f"the call failed: {fault.code or fault.status}"
+    if seat.job is not None:
+        # The rescue failed, the job goes on.
+        _wait_for_job(plan, seat)
+    elif fault.passing and not flight.started and len(seat.waiting) > 1:
+        _promote(plan, seat, fault, why)
+    else:
+        ending.refuse(plan, seat, fault, why)
+
+
+def _wait_for_job(plan: Plan, seat: Seat) -> None:
+    if not seat.waiting:
+        plan.seats.close(seat)
+
+
+def _promote(plan: Plan, seat: Seat, fault: Fault, why: str) -> None:
+    """Refuse the first caller only: for the others another try may end otherwise."""
+    first = next(iter(seat.waiting.values()))
+    plan.seats.leave(first.ask)
+    plan.out.append(Refuse(request=first, fault=fault, why=why))
+    seat.attempt = 0
+    routing.route(plan, seat)
+
+
+def rescue(plan: Plan, fact: facts.Rescue) -> None:
+    """Ask directly as well; whichever answer comes first is given, and the other is overhead."""
+    seat = plan.seats.led_by(fact.request.ask)
+    if seat is None:
+        seat = Seat(fact.request, saved=True)
+        plan.seats.add(seat)
+    if seat.flight is None and fact.request.ask not in plan.ended:
+        seat.job, seat.lane, seat.why = fact.job_id, "direct", fact.why
+        sending.send(plan, (seat,), "direct")
+
+
+def retry(plan: Plan, what: tuple[Seat, Lane]) -> None:
+    seat, lane = what
+    if seat.open:
+        sending.send(plan, (seat,), lane)

@@ -1,0 +1,140 @@
+"""Asking: an answer that is there already, a twin's seat, or a seat of its own."""
+
+from batchway.core import errors, facts
+from batchway.core.commands import Join, Look, Refuse, Reply
+from batchway.core.cost import counterfactual
+from batchway.core.memory import Known
+from batchway.core.planner import ending, routing
+from batchway.core.planner.plan import Plan
+from batchway.core.seats import Seat
+from batchway.core.settlement import book
+from batchway.core.types import Answer, Fault, Request, Via
+
+
+def asked(plan: Plan, fact: facts.Asked) -> None:
+    request = fact.request
+    if plan.stopping:
+        stopping = errors.Stopping("The gateway is shutting down; try again.", retry_after=1.0).fault
+        plan.out.append(Refuse(request=request, fault=stopping, why="shutting down"))
+        return
+    if request.deadline is not None and request.on_deadline == "fail":
+        plan.set_timer(request.deadline, "deadline", request.ask)
+    if not (_reuse_named(plan, request) or _adopt(plan, request)):
+        seat = Seat(request)
+        if not (seat.shared and _share(plan, request)):
+            plan.seats.add(seat)
+            _look_or_fit(plan, seat)
+
+
+def _reuse_named(plan: Plan, request: Request) -> bool:
+    """The same request_id again: attach to the first, or give its answer; another body is a conflict."""
+    if not request.named:
+        return False
+    seat, kept = plan.seats.named(request), plan.memory.named.get((request.tenant, request.id), plan.now)
+    known = seat.request.fingerprint if seat else kept.fingerprint if kept else request.fingerprint
+    if known != request.fingerprint:
+        why = "this request_id came with another body before"
+        plan.out.append(Refuse(request=request, fault=_conflict(request), why=why))
+        return True
+    if seat:
+        _join(plan, seat, request, "the same request_id is under way")
+    elif kept:
+        _give(plan, request, kept, "cache", "the same request_id was answered before", booked=True)
+    return bool(seat or kept)
+
+
+def _adopt(plan: Plan, request: Request) -> bool:
+    """A retry of a caller that gave up gets what its first try is paying for (or has paid)."""
+    seat = plan.seats.abandoned(request)
+    if seat is not None:
+        _join(plan, seat, request, "adopted: its caller left, and asks again")
+        return True
+    kept = plan.memory.undelivered_of(request, plan.now)
+    if kept is None:
+        return False
+    why = "adopted: answered after its caller had left"
+    _give(plan, request, kept, "coalesced", why, booked=True)
+    return True
+
+
+def _share(plan: Plan, request: Request) -> bool:
+    """Serve from the cache, or join a twin in flight."""
+    kept = plan.memory.cache.get(request.fingerprint, plan.now)
+    if kept is not None:
+        _give(plan, request, kept, "cache", "answered before", booked=False)
+        return True
+    seat = plan.seats.twin(request)
+    if seat is None or not _in_time(seat, request):
+        return False
+    _join(plan, seat, request, "joined its twin in flight")
+    return True
+
+
+def _join(plan: Plan, seat: Seat, request: Request, why: str) -> None:
+    plan.seats.join(seat, request)
+    plan.out.append(Join(request=request, call_id=seat.flight.call_id if seat.flight else None, why=why))
+
+
+def _give(plan: Plan, request: Request, kept: Known, via: Via, why: str, *, booked: bool) -> None:
+    """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
+    if not booked:
+        plan.out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, plan.now)
+    saved = 0 if booked else kept.worth
+    age = max(0.0, plan.now - kept.answer.finished_at)
+    plan.out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
+
+
+def _look_or_fit(plan: Plan, seat: Seat) -> None:
+    if plan.policy.store and (seat.request.named or seat.shared):
+        plan.out.append(Look(request=seat.request, why="it may have been answered before"))
+    else:
+        routing.fit_or_route(plan, seat)
+
+
+def looked(plan: Plan, fact: facts.Looked) -> None:
+    seat = plan.seats.led_by(fact.ask)
+    if seat is None:
+        return
+    known = fact.known
+    if known is None:
+        routing.fit_or_route(plan, seat)
+    elif known.request.fingerprint != seat.request.fingerprint:
+        ending.refuse(plan, seat, _conflict(seat.request), "this request_id came with another body before")
+    elif known.result is None:
+        _attach(plan, seat, known.request)
+    elif isinstance(known.result, Fault):
+        ending.refuse(plan, seat, known.result, "the same request_id failed before")
+    else:
+        _give_known(plan, seat, known.request, known.result, known.call_id)
+
+
+def _attach(plan: Plan, seat: Seat, first: Request) -> None:
+    """Its equal is on disk and under way, here or in another process: wait for that one's outcome."""
+    callers = plan.seats.close(seat)
+    under_way = plan.seats.led_by(first.ask)
+    if under_way is None:
+        under_way = Seat(first, saved=True)
+        plan.seats.add(under_way)
+    for caller in callers:
+        _join(plan, under_way, caller, "the same request is under way")
+
+
+def _give_known(plan: Plan, seat: Seat, first: Request, answer: Answer, call_id: str) -> None:
+    worth = counterfactual(answer.usage, seat.request, plan.catalog)
+    kept = Known(answer=answer, call_id=call_id, fingerprint=seat.request.fingerprint, worth=worth)
+    for request in plan.seats.close(seat):
+        again = request.named and request.id == first.id
+        why = "the same request_id was answered before" if again else "answered before, found in the store"
+        _give(plan, request, kept, "cache", why, booked=again)
+
+
+def _conflict(request: Request) -> Fault:
+    return errors.Conflict(
+        f"request_id '{request.id}' was used for another body; give each request an id of its own.",
+        param="request_id",
+    ).fault
+
+
+def _in_time(seat: Seat, request: Request) -> bool:
+    """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
+    return seat.lane != "batch" or request.strategy == "batch" or request.priority == "low"

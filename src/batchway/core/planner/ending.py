@@ -1,0 +1,54 @@
+"""Ending: how a request ended, on disk where that is owed, then told to everyone who waits, then remembered."""
+
+from batchway.core import facts
+from batchway.core.commands import Refuse
+from batchway.core.fingerprint import adoption_key, cacheable
+from batchway.core.memory import Known
+from batchway.core.planner.plan import Plan
+from batchway.core.seats import Seat
+from batchway.core.settlement import Bill, keep, settle
+from batchway.core.types import Answer, Fault, Request
+
+
+def conclude(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
+    """It has ended: tell the callers, or, where the disk has it as pending, first that."""
+    if seat.on_disk:
+        seat.on_disk = False
+        plan.ended[seat.request.ask] = (seat, result, bill)
+        plan.out.append(keep(seat.request, result, bill, plan.now))
+    else:
+        _tell(plan, seat, result, bill)
+
+
+def kept(plan: Plan, fact: facts.Kept) -> None:
+    ended = plan.ended.pop(fact.ask, None)
+    if ended is not None:
+        _tell(plan, *ended)
+
+
+def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
+    callers = plan.seats.close(seat)
+    if isinstance(result, Fault):
+        plan.out.extend(Refuse(request=caller, fault=result, why=bill.why) for caller in callers)
+        return
+    plan.out += settle(result, seat.request, callers, bill, plan.now)
+    if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):
+        request = seat.request
+        kept = Known(answer=result, call_id=bill.call_id, fingerprint=request.fingerprint, worth=bill.worth)
+        _remember(plan, seat, callers, kept)
+
+
+def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> None:
+    request = seat.request
+    if seat.shared and cacheable(kept.answer):
+        plan.memory.cache.put(request.fingerprint, kept, plan.now)
+    for caller in callers or (request,):
+        if caller.named:
+            plan.memory.named.put((caller.tenant, caller.id), kept, plan.now)
+    if not callers:
+        plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
+
+
+def refuse(plan: Plan, seat: Seat, fault: Fault, why: str) -> None:
+    bill = Bill(call_id="", lane=seat.lane, cost=0, worth=0, spent=seat.spent, why=why)
+    conclude(plan, seat, fault, bill)

@@ -1,0 +1,59 @@
+"""Leaving: callers who give up, deadlines that pass, and requests that their owner cancels."""
+
+from batchway.core import errors, facts
+from batchway.core.commands import Refuse
+from batchway.core.planner import ending, sending
+from batchway.core.planner.plan import Plan
+from batchway.core.seats import Seat
+
+
+def left(plan: Plan, fact: facts.Left) -> None:
+    _leave(plan, fact.ask, fact.keep)
+
+
+def _leave(plan: Plan, ask: str, keep: bool) -> None:
+    """Take one caller off. When nobody waits any more: what is durable or kept goes on, what is not sent is
+    dropped, a stream ends, and any other call gets a grace in which the caller's retry can adopt it."""
+    seat = plan.seats.leave(ask)
+    if seat is None or seat.waiting:
+        return
+    if seat.durable:
+        if seat.job is not None and seat.flight is None:
+            plan.seats.close(seat)
+        return
+    streams = seat.request.prompt.stream
+    if seat.flight is None and (streams or not keep):
+        plan.batcher.remove(seat.request.ask)
+        plan.seats.close(seat)
+        return
+    plan.seats.abandon(seat)
+    if streams:
+        cancel_abandoned(plan, seat)
+    elif not keep:
+        plan.set_timer(plan.now + plan.policy.abandon_grace, "abandoned", seat)
+
+
+def cancel_abandoned(plan: Plan, seat: Seat) -> None:
+    if seat.open:
+        sending.cancel_unwanted(plan, seat)
+
+
+def deadline_passed(plan: Plan, ask: str) -> None:
+    seat = plan.seats.of(ask)
+    if seat is None:
+        return
+    fault = errors.DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault
+    plan.out.append(Refuse(request=seat.waiting[ask], fault=fault, why="its deadline passed"))
+    _leave(plan, ask, False)
+
+
+def withdrawn(plan: Plan, fact: facts.Withdrawn) -> None:
+    seat = plan.seats.led_by(fact.ask)
+    if seat is None or fact.ask in plan.ended:
+        return
+    plan.batcher.remove(fact.ask)
+    # Whoever told us has put it on disk.
+    seat.on_disk = False
+    fault = errors.Cancelled("The request was cancelled by its owner.").fault
+    ending.refuse(plan, seat, fault, "cancelled by its owner")
+    sending.cancel_unwanted(plan, seat)

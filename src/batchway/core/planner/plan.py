@@ -1,0 +1,72 @@
+"""The planner's whole state, and where it puts the commands of the turn: what every file of this package works on."""
+
+from collections.abc import Callable, Hashable, Mapping
+from heapq import heappop, heappush
+from typing import Literal
+
+from batchway.core.batcher import Batcher
+from batchway.core.catalog import Catalog
+from batchway.core.commands import Command
+from batchway.core.gate import Gate
+from batchway.core.limits import Dice
+from batchway.core.memory import Memory
+from batchway.core.policy import Policy
+from batchway.core.router import Offers
+from batchway.core.seats import Flight, Seat, Seats
+from batchway.core.settlement import Bill
+from batchway.core.tokens import TokenCounts
+from batchway.core.types import Answer, Fault
+
+Timer = Literal["retry", "abandoned", "deadline"]
+
+
+class Plan:
+    """One per planner. `now` and `out` are those of the fact that is being received."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        catalog: Catalog,
+        offers: Mapping[str, Offers],
+        counts: TokenCounts,
+        ids: Callable[[], str],
+        dice: Dice,
+    ) -> None:
+        self.now = 0.0
+        self.out: list[Command] = []
+        self.policy = policy
+        self.catalog = catalog
+        self.offers = offers
+        self.counts = counts
+        self.ids = ids
+        self.dice = dice
+        self.memory = Memory(policy)
+        bounds: dict[Hashable, int] = {
+            name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None
+        }
+        self.gate = Gate(policy, bounds, counts, dice)
+        self.batcher = Batcher()
+        self.seats = Seats()
+        self.flights: dict[str, Flight] = {}
+        self.ended: dict[str, tuple[Seat, Answer | Fault, Bill]] = {}
+        """What has ended and is not on disk yet, by `ask`."""
+        self.answered = 0
+        self.stopping = False
+        self._timers: list[tuple[float, int, Timer, object]] = []
+        self._timer_count = 0
+
+    def set_timer(self, at: float, kind: Timer, what: object) -> None:
+        """Have `what` looked at when it is time; it may have ended by then."""
+        self._timer_count += 1
+        heappush(self._timers, (at, self._timer_count, kind, what))
+
+    def next_timer(self) -> float | None:
+        """When the next timer runs out."""
+        return self._timers[0][0] if self._timers else None
+
+    def due_timer(self) -> tuple[Timer, object] | None:
+        """One timer that has run out."""
+        if not self._timers or self._timers[0][0] > self.now:
+            return None
+        _, _, kind, what = heappop(self._timers)
+        return kind, what

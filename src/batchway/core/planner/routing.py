@@ -1,0 +1,157 @@
+"""Routing: the prompt made to fit, the lane chosen, what is durable put on disk, the windows of packs and jobs."""
+
+from collections.abc import Callable, Hashable
+
+from msgspec import Struct
+
+from batchway.core import errors, facts
+from batchway.core.batcher import Closed, Ticket
+from batchway.core.commands import Fit, FormJob, Save
+from batchway.core.planner import ending, sending
+from batchway.core.planner.plan import Plan
+from batchway.core.policy import WindowRule
+from batchway.core.router import prompt_budget
+from batchway.core.router import route as choose_lane
+from batchway.core.seats import Seat
+from batchway.core.types import Lane, Request
+
+
+class _JobKey(Struct, frozen=True, kw_only=True):
+    """What the requests of one job have in common."""
+
+    provider: str
+    model: str
+    endpoint: str
+
+
+class _PackKey(Struct, frozen=True, kw_only=True):
+    """What the requests of one packed call have in common. Never two tenants, never two callers."""
+
+    lane: Lane
+    tenant: str
+    caller: str
+    provider: str
+    model: str
+    endpoint: str
+    pack_key: str
+
+
+def fit_or_route(plan: Plan, seat: Seat) -> None:
+    request = seat.request
+    wanted = request.optimize == "fit" and seat.fitted is None
+    budget = prompt_budget(request, plan.catalog, plan.policy) if wanted else None
+    if budget is not None and request.size > budget:
+        account = request.provider, request.prompt.model
+        tokens = plan.counts.safe(*account, plan.gate.count(seat))
+        if tokens > budget:
+            plan.out.append(Fit(request=request, budget=budget, why=f"{tokens} tokens are more than its {budget}"))
+            return
+    route(plan, seat)
+
+
+def fitted(plan: Plan, fact: facts.Fitted) -> None:
+    seat = plan.seats.led_by(fact.ask)
+    if seat is not None:
+        seat.request, seat.fitted, seat.tokens = fact.request, fact.removed, fact.request.tokens
+        route(plan, seat)
+
+
+def route(plan: Plan, seat: Seat) -> None:
+    request = seat.request
+    offers = plan.offers[request.provider]
+    try:
+        chosen = choose_lane(request, offers, plan.catalog)
+    except errors.Refusal as refusal:
+        ending.refuse(plan, seat, refusal.fault, "no lane is open")
+        return
+    seat.why, seat.lane = chosen.why, chosen.lane
+    if (seat.durable or seat.lane == "batch") and not seat.on_disk:
+        seat.durable = True
+        plan.out.append(Save(request=request, lane=seat.lane, why="durable: on disk before it is sent"))
+    else:
+        _depart(plan, seat)
+
+
+def saved(plan: Plan, fact: facts.Saved) -> None:
+    seat = plan.seats.led_by(fact.ask)
+    if seat is not None:
+        seat.on_disk = True
+        _depart(plan, seat)
+
+
+def not_saved(plan: Plan, fact: facts.NotSaved) -> None:
+    seat = plan.seats.led_by(fact.ask)
+    if seat is not None:
+        ending.refuse(plan, seat, fact.fault, "it could not be put on disk")
+
+
+def resumed(plan: Plan, fact: facts.Resumed) -> None:
+    seat = plan.seats.led_by(fact.request.ask)
+    if seat is None:
+        seat = Seat(fact.request, saved=True)
+        plan.seats.add(seat)
+    if seat.flight is None and fact.request.ask not in plan.ended:
+        seat.job = None
+        fit_or_route(plan, seat)
+
+
+def _depart(plan: Plan, seat: Seat) -> None:
+    """Into the window that its lane and packing ask for, or straight to the gate."""
+    request = seat.request
+    if seat.lane == "batch":
+        _open_job_window(plan, seat)
+    elif request.packing == "always" and plan.offers[request.provider].packing is None and request.pack_key:
+        _open_window(plan, _pack_key(request, seat.lane), seat, plan.policy.pack)
+    else:
+        sending.send(plan, (seat,), seat.lane)
+
+
+def _open_job_window(plan: Plan, seat: Seat) -> None:
+    request = seat.request
+    key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
+    _open_window(plan, key, seat, plan.policy.job)
+
+
+def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule) -> None:
+    request = seat.request
+    ticket = Ticket(id=request.ask, tokens=plan.gate.count(seat), size=request.size, at=plan.now)
+    leave_window(plan, plan.batcher.add(key, ticket, rule, plan.now))
+
+
+def leave_window(plan: Plan, closed: list[Closed]) -> None:
+    for window in closed:
+        seats = tuple(seat for ticket in window.tickets if (seat := plan.seats.led_by(ticket.id)))
+        if isinstance(window.key, _PackKey):
+            sending.send(plan, seats, window.key.lane)
+        else:
+            _form_job(plan, seats, window.reason)
+
+
+def _form_job(plan: Plan, seats: tuple[Seat, ...], reason: str) -> None:
+    job_id = plan.ids()
+    requests = tuple(seat.request for seat in seats)
+    plan.out.append(FormJob(job_id=job_id, requests=requests, why=f"the window closed by {reason}"))
+    for seat in seats:
+        seat.job = job_id
+        if not seat.waiting:
+            plan.seats.close(seat)
+
+
+def flush(plan: Plan, fact: facts.Flush) -> None:
+    leave_window(plan, plan.batcher.flush(plan.now, _flushes(fact.provider)))
+
+
+def _flushes(provider: str | None) -> Callable[[Hashable], bool]:
+    return lambda key: provider is None or (isinstance(key, _JobKey | _PackKey) and key.provider == provider)
+
+
+def _pack_key(request: Request, lane: Lane) -> _PackKey:
+    return _PackKey(
+        lane=lane,
+        tenant=request.tenant,
+        caller=request.caller,
+        provider=request.provider,
+        model=request.prompt.model,
+        endpoint=request.endpoint,
+        pack_key=request.pack_key or "",
+    )
