@@ -23,7 +23,7 @@ CATALOG = Catalog.of(
         Model(
             provider=provider,
             id="m1",
-            window=1000,
+            window=2000,
             max_output=100,
             prices={lane: (Step(from_tokens=0, rates=RATES),) for lane in ("direct", "flex", "batch")},
             abilities=None,
@@ -36,7 +36,8 @@ OFFERS = {
     "two": Offers(direct=None, flex="none", batch=None, packing=None),
 }
 POLICY = Policy(
-    pack=WindowRule(max_wait=0.05, max_size=3, max_tokens=60, adaptive=True),
+    pack=WindowRule(max_wait=0.05, max_size=3, max_tokens=5000, adaptive=True),
+    pack_stake=10**15,
     job=WindowRule(max_wait=30, max_size=5, max_tokens=200, max_bytes=400, max_idle=10),
     max_in_flight=4,
     max_queue=6,
@@ -128,20 +129,33 @@ class World:
 
     def step(self) -> None:
         """Something happens."""
-        actions = [self.ask] * 5 + [self.pass_time] * 2 + [self.end_call] * 4 + [self.leave, self.start_stream]
+        actions = (
+            [self.ask] * 5
+            + [self.ask_together]
+            + [self.pass_time] * 2
+            + [self.end_call] * 4
+            + [self.leave, self.start_stream]
+        )
         actions += [self.report_look] * 3 + [self.report_save] * 3 + [self.report_fit] + [self.report_keep] * 3
         actions += [self.end_row] * 3 + [self.rescue, self.withdraw]
         if self.dice.random() < 0.05:
             actions = [self.flush]
         self.dice.choice(actions)()
 
-    def ask(self) -> None:
-        dice = self.dice
+    def ask_together(self) -> None:
+        """Several who could share a call."""
+        seed = self.dice.random()
+        for text in ("a", "b", "c", "d" * 30)[: self.dice.choice([2, 3, 4])]:
+            self.ask(Random(seed), text)
+
+    def ask(self, dice: Random | None = None, text: str | None = None) -> None:
+        dice = dice or self.dice
         ask = self.new_id()
         tenant = dice.choice(["t1", "t2"])
         provider = dice.choice(["one", "one", "two"])
-        text = dice.choice(["a", "b", "c", "d" * 30])
-        streams = dice.random() < 0.2
+        together = text is not None
+        text = dice.choice(["a", "b", "c", "d" * 30]) if text is None else text
+        streams = not together and dice.random() < 0.2
         prompt = Prompt(
             model=dice.choice(["m1", "m1", "unknown"]),
             texts=(text,),
@@ -149,6 +163,8 @@ class World:
             stream=streams,
             temperature=dice.choice([0, 0, 1.0, None]),
             seed=dice.choice([None, None, 5]),
+            max_output=dice.choice([None, 10]),
+            last_user=text,
         )
         named = dice.random() < 0.25
         strategies: list[Strategy] = ["auto", "auto", "direct", "batch", "flex"]
@@ -167,13 +183,13 @@ class World:
                     body=text.encode() * 5,
                     prompt=prompt,
                     fingerprint=fingerprint(tenant, provider, "chat", canonical),
-                    tokens=dice.choice([5, 20, 70, 300]),
+                    tokens=dice.choice([20, 1600]) if together else dice.choice([5, 20, 70, 300]),
                     asked_at=self.now,
                     deadline=dice.choice([None, None, self.now + 5, self.now + 100]),
                     priority=dice.choice(["low", "normal", "normal", "high"]),
                     strategy=strategy,
                     reuse=dice.choice(["auto", "auto", "all", "off"]),
-                    packing=dice.choice(["never", "never", "always"]),
+                    packing=dice.choice(["auto", "always"] if together else ["never", "never", "auto", "always"]),
                     pack_key=f"{prompt.system}/{prompt.temperature}",
                     optimize=dice.choice(["off", "off", "fit"]),
                     on_deadline=dice.choice(["escalate", "escalate", "fail"]),
@@ -202,7 +218,12 @@ class World:
             self.tell(facts.Failed(call_id, fault(self.dice)))
             return
         answers = tuple(self._answer(request, len(flight.requests)) for request in flight.requests)
-        self.tell(facts.Finished(call_id, answers))
+        if flight.packed is None:
+            self.tell(facts.Finished(call_id, answers))
+            return
+        parts = [answer.usage or Usage() for answer in answers]
+        whole = Usage(input=sum(part.input for part in parts), output=sum(part.output for part in parts))
+        self.tell(facts.Finished(call_id, answers, usage=whole, said=100))
 
     def end_row(self) -> None:
         """A row of a job has its outcome, or has to find another way."""
@@ -246,12 +267,13 @@ class World:
 
     def _answer(self, request: Request, together: int) -> Answer | Fault:
         if together > 1 and self.dice.random() < 0.2:
-            return fault(self.dice)
+            return msgspec.structs.replace(fault(self.dice), usage=Usage(input=4, output=1))
         return Answer(
             body=request.fingerprint.encode(),
             usage=self.dice.choice([None, Usage(input=7, output=3)]),
             complete=self.dice.random() < 0.8,
             finished_at=self.now,
+            said=request.fingerprint if self.dice.random() < 0.9 else "another",
         )
 
     def leave(self) -> None:
@@ -392,7 +414,10 @@ class World:
         assert command.attempt <= self.policy.max_retries + 2
         assert set(command.riders) <= self.waiting.keys()
         self._check_saved(command.requests)
-        if len(command.requests) > 1:
+        assert (command.packed is not None) == (len(command.requests) > 1)
+        if command.packed is not None:
+            assert len(command.packed.nonces) == len(command.requests)
+            assert all(request.packing != "never" for request in command.requests)
             self._check_window(command.requests, self.policy.pack, command.lane)
             assert len({_pack_key(request) for request in command.requests}) == 1
         under_way = [
@@ -464,7 +489,7 @@ class World:
 
 def _pack_key(request: Request) -> tuple[object, ...]:
     prompt = request.prompt
-    return (request.tenant, request.caller, request.provider, prompt.model, request.pack_key)
+    return (request.tenant, request.caller, request.provider, prompt.model, request.packing, request.pack_key)
 
 
 def play(dice: Random, steps: int) -> World:

@@ -46,6 +46,16 @@ class Keep(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
 
 
+class Packed(Struct, frozen=True, kw_only=True, gc=False):
+    """How several requests are written into one call and their answers told apart (`core.packing`)."""
+
+    format: str
+    nonces: tuple[str, ...]
+    """The id of each request's item, in the order of the requests."""
+    max_output: int | None
+    """Output tokens of the whole call at most; None: no bound was given."""
+
+
 class Call(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Send one upstream call for these requests (more than one: packed); report `Finished` or `Failed`."""
 
@@ -55,6 +65,9 @@ class Call(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     riders: tuple[str, ...]
     """`ask` of everyone who waits for it already, followers included; later ones come by `Join`."""
     attempt: int
+    packed: Packed | None = None
+    compared: bool = False
+    """The planner wants to know the text of the answer."""
     why: str
 
 

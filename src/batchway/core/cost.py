@@ -36,9 +36,14 @@ def price_list(lane: Lane, tier: str | None) -> str:
     return "direct" if tier in STANDARD_TIERS else tier
 
 
-def charged(usage: Usage | None, request: Request, lane: Lane, catalog: Catalog) -> int | None:
-    """What the provider charges for a call that was sent by this lane and answered with this usage."""
-    return None if usage is None else _priced(usage, request, price_list(lane, usage.tier), catalog)
+def charged(
+    usage: Usage | None, request: Request, lane: Lane, catalog: Catalog, *, length: int | None = None
+) -> int | None:
+    """What the provider charges for a call that was sent by this lane and answered with this usage.
+
+    `length`: input tokens of the whole call, where this is a part of it: prices may rise with them.
+    """
+    return None if usage is None else _priced(usage, request, price_list(lane, usage.tier), catalog, length)
 
 
 def counterfactual(usage: Usage | None, request: Request, catalog: Catalog) -> int | None:
@@ -78,6 +83,6 @@ def dollars(picodollars: int) -> str:
     return f"-{digits}" if picodollars < 0 else digits
 
 
-def _priced(usage: Usage, request: Request, billed: str, catalog: Catalog) -> int | None:
-    rates = catalog.rates(request.provider, request.prompt.model, billed, usage.input)
+def _priced(usage: Usage, request: Request, billed: str, catalog: Catalog, length: int | None = None) -> int | None:
+    rates = catalog.rates(request.provider, request.prompt.model, billed, usage.input if length is None else length)
     return None if rates is None else cost(usage, rates)

@@ -99,7 +99,9 @@ class Finished(Struct, frozen=True, tag=True, gc=False):
     answers: tuple[Answer | Fault, ...]
     report: Report | None = None
     usage: Usage | None = None
-    """What the whole call used, where it answered several: the usages of its answers and faults add up to it."""
+    """What the whole call used, where it was packed: the usages of its answers and faults add up to it."""
+    said: int = 0
+    """Characters of all that the model said, where it was packed."""
 
 
 class Failed(Struct, frozen=True, tag=True, gc=False):

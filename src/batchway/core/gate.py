@@ -13,8 +13,9 @@ from math import inf, isfinite
 from typing import Literal
 
 from batchway.core.limits import Dice, Limits, Report
+from batchway.core.packer import Pack
 from batchway.core.policy import Policy
-from batchway.core.seats import Seat
+from batchway.core.seats import Sample, Seat
 from batchway.core.tokens import TokenCounts
 from batchway.core.types import Fault, Lane, Request
 
@@ -30,13 +31,17 @@ def account_of(request: Request) -> Account:
 
 
 class Party:
-    """Seats that go together, and by which lane."""
+    """Seats that go together, by which lane, and why together: as a pack, or to be compared with one."""
 
-    __slots__ = ("lane", "seats")
+    __slots__ = ("lane", "pack", "sample", "seats")
 
-    def __init__(self, seats: tuple[Seat, ...], lane: Lane) -> None:
+    def __init__(
+        self, seats: tuple[Seat, ...], lane: Lane, *, pack: Pack | None = None, sample: Sample | None = None
+    ) -> None:
         self.seats = seats
         self.lane = lane
+        self.pack = pack
+        self.sample = sample
 
 
 class Gate:
@@ -127,7 +132,7 @@ class Gate:
         return [party for account in accounts for party in self._ready(account, now)]
 
     def _ready(self, account: Account, now: float) -> list[Party]:
-        """By priority, then by the time of asking; seats that nobody wants any more drop out."""
+        """By priority, then by the time of asking. Those whose seats nobody wants any more come too, for nothing."""
         ready: list[Party] = []
         while ranks := self._queues.get(account):
             rank = min(ranks)
@@ -138,9 +143,9 @@ class Gate:
                 self._wake_at(until, account)
                 break
             self._drop_first(account, rank)
+            ready.append(party)
             if seats:
-                ready.append(Party(seats, party.lane))
-                self._go(account, ready[-1], now)
+                self._go(account, party, now)
         return ready
 
     def _drop_first(self, account: Account, rank: int) -> None:

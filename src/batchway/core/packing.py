@@ -9,7 +9,7 @@ A format is a row in `FORMATS`. It composes the last user message of a packed ca
 Nobody may get a neighbour's answer, so only what is certain is an answer. Held by tests/core/test_packing.py:
 
 1. An item has an answer only if its id occurs exactly once in all that the model said, as the id of an answer of
-   exactly the format's shape that is closed and not nested.
+   exactly the format's shape that is closed, not nested and holds no id of any item.
 2. No word that the model said outside of answers may belong to one: what is followed by such words is missing.
 3. An id that never occurs, or whose answer is empty, may have been merged into a neighbour: both neighbours of its
    item are missing as well. (Not where the answer was cut: its end is simply not there.)
@@ -78,7 +78,7 @@ class Format(Struct, frozen=True, kw_only=True):
         """The answer of each item, in the order of the ids. `cut`: the model did not end by itself."""
         found = self.read(text, cut) if _writable(text) else {}
         occurrences = [text.count(nonce) for nonce in nonces]
-        answers = [_judge(found.get(nonce), count) for nonce, count in zip(nonces, occurrences, strict=True)]
+        answers = [_judge(found.get(nonce), count, nonces) for nonce, count in zip(nonces, occurrences, strict=True)]
         ends = len(nonces) - next((at for at, count in enumerate(reversed(occurrences)) if count), len(nonces))
         for place in range(ends if cut else len(nonces)):
             if answers[place] in (_ABSENT, _EMPTY):
@@ -112,15 +112,18 @@ def bisect(count: int) -> tuple[range, ...]:
 _ABSENT = Missing("no answer came with its id")
 _EMPTY = Missing("its answer is empty")
 _REPEATED = Missing("its id came more than once")
+_QUOTING = Missing("its answer quotes the id of an item")
 _BROKEN = Missing("its answer is not well-formed or not whole")
 _SWALLOWED = Missing("the answer of its neighbour is missing and may be in it")
 
 
-def _judge(found: str | None, occurrences: int) -> str | Missing:
+def _judge(found: str | None, occurrences: int, nonces: Sequence[str]) -> str | Missing:
     if occurrences != 1:
         return _REPEATED if occurrences else _ABSENT
     if found is None:
         return _BROKEN
+    if any(nonce in found for nonce in nonces):
+        return _QUOTING
     return found if found.strip() else _EMPTY
 
 
@@ -159,8 +162,10 @@ def _write_xml(items: Sequence[str], nonces: Sequence[str]) -> str:
     return "\n".join(f'<item id="{nonce}">{item}</item>' for item, nonce in zip(items, nonces, strict=True))
 
 
-def _read_xml(text: str, _cut: bool) -> dict[str, str]:
+def _read_xml(text: str, cut: bool) -> dict[str, str]:
     """Walk over all that looks like a tag. Whatever is out of place spoils the answer that it is in or follows."""
+    if cut and text.rfind("<") > text.rfind(">"):
+        text = text[: text.rfind("<")]  # it may be the beginning of the next tag
     found: dict[str, str] = {}
     inside: str | None = None
     before: str | None = None  # the answer that was closed last, while nothing has come after it
@@ -233,7 +238,7 @@ _APART = (
 )
 _LT = r"(?:[<＜﹤‹〈]|&(?:lt|#0*60|#x0*3c);)"
 _GAP = r"[\s\u200b-\u200d\u2060\ufeff]*+"
-_QUOTE = r"""\\*+["'“”„‘’]"""
+_QUOTE = """["'“”„‘’]"""
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -256,7 +261,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             ending="Write {count} elements, one for each id.",
             items=_write_json,
             mimicry=re.compile(
-                rf"{_QUOTE}{_GAP}(?:id|text|answer){_GAP}{_QUOTE}{_GAP}:|```{_GAP}(?:json|[\[{{])", re.IGNORECASE
+                rf"{_QUOTE}{_GAP}(?:id|text|answer){_GAP}\\*+{_QUOTE}{_GAP}:|```{_GAP}(?:json|[\[{{])", re.IGNORECASE
             ),
             read=_read_json,
             overhead=96,

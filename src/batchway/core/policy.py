@@ -97,6 +97,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The windows of packed calls."""
     job: WindowRule = RULES["job"]
     """The windows of provider batches."""
+    pack_stake: int = 0
+    """Picodollars that `packing=auto` may lose per tenant and model before it has saved any (`core.packing_bank`)."""
     tolerance: Tolerance = Tolerance()
     """What latency tolerance does to the wait of a pack window."""
     max_queue: int = 1_000
@@ -136,7 +138,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("max_queue", "max_queue_bytes", "max_in_flight", "context_tokens"):
             _require_at_least(name, getattr(self, name), 1)
-        for name in ("max_retries", "cache_entries", "cache_bytes", "meta_overhead_tokens"):
+        for name in ("max_retries", "cache_entries", "cache_bytes", "meta_overhead_tokens", "pack_stake"):
             _require_at_least(name, getattr(self, name), 0)
         for name in ("backoff_base", "backoff_cap", "max_retry_after", "cache_ttl", "abandon_grace", "undelivered_ttl"):
             _require_duration(name, getattr(self, name))

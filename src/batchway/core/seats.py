@@ -1,6 +1,9 @@
 """Seats: the questions on their way to an answer, everyone who waits for each, and how a newcomer finds its place."""
 
+from batchway.core.analysis import Analysis
 from batchway.core.fingerprint import adoption_key, reusable, twin_key
+from batchway.core.packer import Pack
+from batchway.core.packing import Missing
 from batchway.core.types import Lane, Request
 
 
@@ -9,6 +12,7 @@ class Seat:
 
     __slots__ = (
         "abandoned",
+        "analysis",
         "attempt",
         "durable",
         "fitted",
@@ -25,11 +29,11 @@ class Seat:
         "why",
     )
 
-    def __init__(self, request: Request, *, saved: bool = False) -> None:
+    def __init__(self, request: Request, *, saved: bool = False, waited_for: bool = True) -> None:
         """`saved`: it comes from the disk, and no caller comes with it."""
         self.request = request
         """What is sent; its caller came first, and may be gone."""
-        self.waiting: dict[str, Request] = {} if saved else {request.ask: request}
+        self.waiting: dict[str, Request] = {request.ask: request} if waited_for and not saved else {}
         self.shared = reusable(request) is None
         """Whether twins may join, and the answer be kept for others."""
         self.tokens = request.tokens
@@ -46,6 +50,8 @@ class Seat:
         """What was left out to make it fit, once that was tried."""
         self.spent = 0
         """Picodollars of its share in calls that had no answer for it."""
+        self.analysis: Analysis | None = None
+        """What its prompt asks for, once somebody had to know."""
         self.attempt = 0
         """Calls made for it so far."""
         self.flight: Flight | None = None
@@ -54,16 +60,39 @@ class Seat:
         """Nobody waits, but its call goes on so that a retry can adopt it."""
         self.why = ""
 
+    @property
+    def payer(self) -> Request:
+        """Who is charged: the first who still waits."""
+        return next(iter(self.waiting.values()), self.request)
+
+
+class Sample:
+    """A packed answer that is compared with a single one to the same request."""
+
+    __slots__ = ("answers", "pack")
+
+    def __init__(self, pack: Pack, answers: tuple[str | Missing, ...]) -> None:
+        self.pack = pack
+        self.answers = answers
+        """All answers of the pack: one that equals a neighbour's was exchanged."""
+
 
 class Flight:
     """A call under way, for one seat or several (packed)."""
 
-    __slots__ = ("call_id", "lane", "seats", "started")
+    __slots__ = ("attempt", "call_id", "lane", "pack", "sample", "seats", "started")
 
-    def __init__(self, call_id: str, lane: Lane, seats: tuple[Seat, ...]) -> None:
+    def __init__(
+        self, call_id: str, lane: Lane, seats: tuple[Seat, ...], pack: Pack | None, sample: Sample | None
+    ) -> None:
         self.call_id = call_id
         self.lane = lane
         self.seats = seats
+        self.pack = pack
+        """What the packer knows it by; a pack of one could have been packed and was not."""
+        self.sample = sample
+        """It is a sample of the guard's, and nobody waits for it."""
+        self.attempt = max([seat.attempt for seat in seats])
         self.started = False
         """Its first bytes reached the callers."""
 

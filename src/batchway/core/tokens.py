@@ -126,6 +126,10 @@ class TokenCounts:
         counter = self._counters.get(known_encoding(prompt.model) or DEFAULT_ENCODING, bound)
         return sum(map(counter, prompt.texts)) + PER_TEXT * len(prompt.texts) + PER_PROMPT
 
+    def text(self, model: str, text: str) -> int:
+        """Tokens of one text in the encoding of a model, without any wrapping."""
+        return self._counters.get(known_encoding(model) or DEFAULT_ENCODING, bound)(text)
+
     def safe(self, provider: str, model: str, bounded: int) -> int:
         """The bound, raised to what this model has billed above it (or may, where nothing is learnt): never lowered."""
         bills = self._bills.get((provider, model))

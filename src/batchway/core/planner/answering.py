@@ -3,12 +3,13 @@
 from batchway.core import facts
 from batchway.core.commands import Refuse
 from batchway.core.cost import charged, counterfactual
+from batchway.core.gate import Party
 from batchway.core.limits import retry_at
-from batchway.core.planner import ending, routing, sending
+from batchway.core.planner import ending, packing, routing, sending, unpacking
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
 from batchway.core.settlement import OVERHEAD, Bill, book
-from batchway.core.types import Answer, Fault, Lane
+from batchway.core.types import Answer, Fault
 
 SAMPLE = 50
 """One answer in so many is compared with a count made for that alone: corrections are learnt at 2 % of the cost."""
@@ -29,13 +30,46 @@ def finished(plan: Plan, fact: facts.Finished) -> None:
         return
     request = flight.seats[0].request
     plan.gate.finished(request, fact.report, plan.now)
-    for seat, result in zip(flight.seats, fact.answers, strict=True):
-        seat.flight = None
-        if isinstance(result, Fault):
-            _failed_seat(plan, seat, flight, result)
-        else:
-            _answer(plan, seat, flight.call_id, flight.lane, len(flight.seats), result)
+    if flight.sample is not None:
+        unpacking.sampled(plan, flight, fact.answers[0])
+    else:
+        unpacking.finished(plan, flight, fact)
+        length = fact.usage.input if fact.usage is not None else None
+        for seat, result in zip(flight.seats, fact.answers, strict=True):
+            seat.flight = None
+            if isinstance(result, Fault):
+                _failed_seat(plan, seat, flight, result)
+            else:
+                _answered(plan, seat, flight, result, length)
     sending.release(plan, request.provider)
+
+
+def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: int | None) -> None:
+    """One request's answer. `length`: input tokens of the whole call, where this is a part of it."""
+    request = seat.request
+    cost = charged(answer.usage, request, flight.lane, plan.catalog, length=length)
+    if not seat.open:
+        plan.out += book(request, flight.call_id, flight.lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
+        return
+    alone = answer.usage
+    pack = flight.pack
+    if pack is not None and pack.size > 1 and answer.usage is not None:
+        alone = packing.alone(plan, seat, pack, answer.usage)
+    else:
+        _learn(plan, seat, answer)
+    # Sent directly and by itself it cost what it would have cost; anything else is compared with that.
+    plain = alone is answer.usage and flight.lane == "direct"
+    bill = Bill(
+        call_id=flight.call_id,
+        lane=flight.lane,
+        cost=cost,
+        worth=cost if plain else counterfactual(alone, request, plan.catalog),
+        spent=seat.spent,
+        packed=len(flight.seats),
+        why=seat.why,
+        fitted=seat.fitted,
+    )
+    ending.conclude(plan, seat, answer, bill)
 
 
 def landed(plan: Plan, fact: facts.Landed) -> None:
@@ -49,37 +83,27 @@ def landed(plan: Plan, fact: facts.Landed) -> None:
         seat.why = "its batch answered before its rescue did"
     if isinstance(fact.result, Fault):
         ending.refuse(plan, seat, fact.result, f"its batch: {fact.result.code or fact.result.status}")
-    else:
-        _answer(plan, seat, fact.job_id, "batch", 1, fact.result)
-
-
-def _answer(plan: Plan, seat: Seat, call_id: str, lane: Lane, packed: int, answer: Answer) -> None:
-    request = seat.request
-    _learn(plan, seat, answer)
-    cost = charged(answer.usage, request, lane, plan.catalog)
-    if not seat.open:
-        plan.out += book(request, call_id, lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
         return
-    # Sent directly it cost what it would have cost; any other lane is compared with that.
-    worth = cost if lane == "direct" else counterfactual(answer.usage, request, plan.catalog)
+    _learn(plan, seat, fact.result)
     bill = Bill(
-        call_id=call_id,
-        lane=lane,
-        cost=cost,
-        worth=worth,
-        spent=seat.spent,
-        packed=packed,
+        call_id=fact.job_id,
+        lane="batch",
+        cost=charged(fact.result.usage, seat.request, "batch", plan.catalog),
+        worth=counterfactual(fact.result.usage, seat.request, plan.catalog),
         why=seat.why,
         fitted=seat.fitted,
     )
-    ending.conclude(plan, seat, answer, bill)
+    ending.conclude(plan, seat, fact.result, bill)
 
 
 def _learn(plan: Plan, seat: Seat, answer: Answer) -> None:
     """Compare a count with its bill: every count that was made, and one request in `SAMPLE` counted for this."""
     request = seat.request
     plan.answered += 1
-    if answer.usage is None or request.prompt.features:
+    if answer.usage is None:
+        return
+    plan.prefixes.learn(request.provider, request.prompt.model, answer.usage)
+    if request.prompt.features:
         return
     if seat.tokens is not None or (plan.answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
         plan.counts.learn(request.provider, request.prompt.model, plan.gate.count(seat), answer.usage.input)
@@ -93,7 +117,11 @@ def failed(plan: Plan, fact: facts.Failed) -> None:
     plan.gate.failed(request, fact.fault, fact.report, plan.now)
     for seat in flight.seats:
         seat.flight = None
-        _failed_seat(plan, seat, flight, fact.fault)
+    if flight.sample is not None:
+        unpacking.sampled(plan, flight, fact.fault)
+    elif not unpacking.failed(plan, flight, fact.fault):
+        for seat in flight.seats:
+            _failed_seat(plan, seat, flight, fact.fault)
     sending.release(plan, request.provider)
 
 
@@ -104,14 +132,14 @@ def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
     if not (seat.waiting or seat.durable):
         plan.seats.close(seat)
         return
-    if len(flight.seats) > 1 and fault.whose == "theirs":
-        seat.why = "asked again singly: its packed call had no answer for it"
-        sending.send(plan, (seat,), "direct")
+    if fault.usage is not None:
+        seat.why = f"asked again singly: {fault.message}"
+        sending.send(plan, Party((seat,), flight.lane))
         return
     again = None if flight.started else retry_at(fault, seat.attempt - 1, plan.policy, plan.now, plan.dice)
     if again is not None:
         seat.why = f"tried again after {fault.code or fault.status}"
-        plan.set_timer(again, "retry", (seat, flight.lane))
+        plan.set_timer(again, "retry", Party((seat,), flight.lane))
         return
     why = f"the call failed: {fault.code or fault.status}"
     if seat.job is not None:
@@ -145,10 +173,12 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
         plan.seats.add(seat)
     if seat.flight is None and fact.request.ask not in plan.ended:
         seat.job, seat.lane, seat.why = fact.job_id, "direct", fact.why
-        sending.send(plan, (seat,), "direct")
+        sending.send(plan, Party((seat,), "direct"))
 
 
-def retry(plan: Plan, what: tuple[Seat, Lane]) -> None:
-    seat, lane = what
-    if seat.open:
-        sending.send(plan, (seat,), lane)
+def retry(plan: Plan, party: Party) -> None:
+    """The wait after a passing fault is over."""
+    if any(seat.open for seat in party.seats):
+        sending.send(plan, party)
+    else:
+        packing.dropped(plan, party)

@@ -10,7 +10,10 @@ from batchway.core.commands import Command
 from batchway.core.gate import Gate
 from batchway.core.limits import Dice
 from batchway.core.memory import Memory
+from batchway.core.packer import Packer
+from batchway.core.packing_bank import Bank
 from batchway.core.policy import Policy
+from batchway.core.prefixes import Prefixes
 from batchway.core.router import Offers
 from batchway.core.seats import Flight, Seat, Seats
 from batchway.core.settlement import Bill
@@ -46,6 +49,8 @@ class Plan:
         }
         self.gate = Gate(policy, bounds, counts, dice)
         self.batcher = Batcher()
+        self.packer = Packer(dice, bank=Bank(stake=policy.pack_stake), most=policy.pack.max_size)
+        self.prefixes = Prefixes()
         self.seats = Seats()
         self.flights: dict[str, Flight] = {}
         self.ended: dict[str, tuple[Seat, Answer | Fault, Bill]] = {}

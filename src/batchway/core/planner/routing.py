@@ -1,19 +1,20 @@
 """Routing: the prompt made to fit, the lane chosen, what is durable put on disk, the windows of packs and jobs."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchway.core import errors, facts
 from batchway.core.batcher import Closed, Ticket
 from batchway.core.commands import Fit, FormJob, Save
-from batchway.core.planner import ending, sending
+from batchway.core.gate import Party
+from batchway.core.planner import ending, packing, sending
 from batchway.core.planner.plan import Plan
 from batchway.core.policy import WindowRule
 from batchway.core.router import prompt_budget
 from batchway.core.router import route as choose_lane
 from batchway.core.seats import Seat
-from batchway.core.types import Lane, Request
+from batchway.core.types import Lane, Packing, Request
 
 
 class _JobKey(Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class _PackKey(Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     endpoint: str
+    packing: Packing
     pack_key: str
 
 
@@ -100,10 +102,14 @@ def _depart(plan: Plan, seat: Seat) -> None:
     request = seat.request
     if seat.lane == "batch":
         _open_job_window(plan, seat)
-    elif request.packing == "always" and plan.offers[request.provider].packing is None and request.pack_key:
-        _open_window(plan, _pack_key(request, seat.lane), seat, plan.policy.pack)
+    elif request.packing == "never":
+        sending.send(plan, Party((seat,), seat.lane))
+    elif (refusal := packing.refusal(plan, seat)) is not None:
+        seat.why += f"; not packed: {refusal}"
+        sending.send(plan, Party((seat,), seat.lane))
     else:
-        sending.send(plan, (seat,), seat.lane)
+        rule = structs.replace(plan.policy.pack, adaptive=request.packing == "auto")
+        _open_window(plan, _pack_key(request, seat.lane), seat, rule)
 
 
 def _open_job_window(plan: Plan, seat: Seat) -> None:
@@ -114,7 +120,8 @@ def _open_job_window(plan: Plan, seat: Seat) -> None:
 
 def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule) -> None:
     request = seat.request
-    ticket = Ticket(id=request.ask, tokens=plan.gate.count(seat), size=request.size, at=plan.now)
+    patience = packing.patience(plan, seat) if rule.adaptive else 1.0
+    ticket = Ticket(id=request.ask, tokens=plan.gate.count(seat), size=request.size, at=plan.now, patience=patience)
     leave_window(plan, plan.batcher.add(key, ticket, rule, plan.now))
 
 
@@ -122,9 +129,27 @@ def leave_window(plan: Plan, closed: list[Closed]) -> None:
     for window in closed:
         seats = tuple(seat for ticket in window.tickets if (seat := plan.seats.led_by(ticket.id)))
         if isinstance(window.key, _PackKey):
-            sending.send(plan, seats, window.key.lane)
+            _leave_pack_window(plan, seats, window.key.lane)
         else:
             _form_job(plan, seats, window.reason)
+
+
+def _leave_pack_window(plan: Plan, seats: Sequence[Seat], lane: Lane) -> None:
+    """A window has closed: make calls of it."""
+    fingerprints: set[str] = set()
+    company: list[Seat] = []
+    for seat in seats:
+        if seat.request.fingerprint in fingerprints:
+            seat.why += "; not packed: its twin is in the same call"
+            sending.send(plan, Party((seat,), lane))
+        else:
+            fingerprints.add(seat.request.fingerprint)
+            company.append(seat)
+    for pack in plan.packer.plan(packing.group(plan, company, lane), plan.now) if company else ():
+        together = tuple(company[pack.start : pack.start + pack.size])
+        for seat in together:
+            seat.why += f"; {pack.why}"
+        sending.send(plan, Party(together, lane, pack=pack))
 
 
 def _form_job(plan: Plan, seats: tuple[Seat, ...], reason: str) -> None:
@@ -153,5 +178,6 @@ def _pack_key(request: Request, lane: Lane) -> _PackKey:
         provider=request.provider,
         model=request.prompt.model,
         endpoint=request.endpoint,
+        packing=request.packing,
         pack_key=request.pack_key or "",
     )

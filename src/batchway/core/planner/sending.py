@@ -3,15 +3,13 @@
 from batchway.core import errors
 from batchway.core.commands import Call, Cancel
 from batchway.core.gate import Party
-from batchway.core.planner import ending
+from batchway.core.planner import ending, packing
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
-from batchway.core.types import Lane
 
 
-def send(plan: Plan, seats: tuple[Seat, ...], lane: Lane) -> None:
+def send(plan: Plan, party: Party) -> None:
     """Send now if the provider's limits allow it, else wait at the gate, within its bounds."""
-    party = Party(seats, lane)
     verdict = plan.gate.enter(party, plan.now)
     if verdict == "go":
         call(plan, party)
@@ -19,13 +17,18 @@ def send(plan: Plan, seats: tuple[Seat, ...], lane: Lane) -> None:
         fault = errors.TooMany(
             f"{plan.gate.held} requests already wait for their turn; try again after Retry-After.", retry_after=1.0
         ).fault
-        for seat in seats:
+        packing.dropped(plan, party)
+        for seat in party.seats if party.sample is None else ():
             ending.refuse(plan, seat, fault, "the queue is full")
 
 
 def call(plan: Plan, party: Party) -> None:
+    """It goes: the command, and the flight that it will be known by."""
+    party = packing.present(plan, party)
     seats = party.seats
-    flight = _board(plan, seats, party.lane)
+    if not seats:
+        return
+    flight = _board(plan, party)
     plan.out.append(
         Call(
             call_id=flight.call_id,
@@ -33,17 +36,20 @@ def call(plan: Plan, party: Party) -> None:
             requests=tuple([seat.request for seat in seats]),
             riders=tuple([ask for seat in seats for ask in seat.waiting]),
             attempt=max([seat.attempt for seat in seats]),
+            packed=packing.packed(plan, party),
+            compared=party.sample is not None,
             why=seats[0].why,
         )
     )
 
 
-def _board(plan: Plan, seats: tuple[Seat, ...], lane: Lane) -> Flight:
-    flight = Flight(plan.ids(), lane, seats)
-    plan.flights[flight.call_id] = flight
-    for seat in seats:
-        seat.flight = flight
+def _board(plan: Plan, party: Party) -> Flight:
+    for seat in party.seats:
         seat.attempt += 1
+    flight = Flight(plan.ids(), party.lane, party.seats, party.pack, party.sample)
+    plan.flights[flight.call_id] = flight
+    for seat in party.seats:
+        seat.flight = flight
     return flight
 
 
@@ -59,6 +65,7 @@ def cancel_unwanted(plan: Plan, seat: Seat) -> None:
     if flight is None or any(other.open and not other.abandoned for other in flight.seats):
         return
     del plan.flights[flight.call_id]
+    packing.dropped(plan, flight)
     for other in flight.seats:
         if other.open:
             plan.seats.close(other)

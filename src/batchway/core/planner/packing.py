@@ -1,0 +1,129 @@
+"""Packing: who may share a call, and how the requests of a call are written into it."""
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from batchway.core.analysis import analyse
+from batchway.core.commands import Packed
+from batchway.core.gate import Party
+from batchway.core.packer import Group, Pack
+from batchway.core.packing import FORMATS, make_nonces
+from batchway.core.packing_fit import Circumstances, unfit
+from batchway.core.packing_worth import Load
+from batchway.core.planner.plan import Plan
+from batchway.core.seats import Flight, Seat
+from batchway.core.types import Lane, Usage
+
+FORMAT = "xml"
+"""The format of packed calls. `python -m quality` compares them."""
+
+
+def refusal(plan: Plan, seat: Seat) -> str | None:
+    """Why this seat's request goes by a call of its own; None: it may wait for company."""
+    request = seat.request
+    closed = plan.offers[request.provider].packing
+    if closed is not None:
+        return closed
+    seat.analysis = analyse(request.prompt)
+    around = Circumstances(
+        format=FORMATS[FORMAT],
+        model=plan.catalog.model(request.provider, request.prompt.model),
+        expected_output=seat.analysis.output_tokens,
+    )
+    why = unfit(request, around)
+    return why if why or request.pack_key is not None else "its last message is not a user's text"
+
+
+def patience(plan: Plan, seat: Seat) -> float:
+    """How much of the window's wait it can bear."""
+    return plan.policy.tolerance.patience(seat.analysis.latency_tolerance) if seat.analysis else 1.0
+
+
+def group(plan: Plan, seats: Sequence[Seat], lane: Lane) -> Group:
+    first = seats[0].request
+    model = first.prompt.model
+    items = tuple([plan.counts.text(model, seat.request.prompt.last_user or "") for seat in seats])
+    whole = [plan.gate.count(seat) for seat in seats]
+    shared = max(0, min([all_of_it - item for all_of_it, item in zip(whole, items, strict=True)]))
+    load = Load(shared=shared, items=items, answers=tuple(map(_expected_answer, seats)))
+    most = plan.policy.pack.max_tokens
+    return Group(
+        payer=first.tenant,
+        provider=first.provider,
+        model=model,
+        packing=first.packing,
+        format=FORMAT,
+        load=load,
+        rates=plan.catalog.rates(first.provider, model, lane, shared + sum(items)),
+        cached=plan.prefixes.share(first.provider, model),
+        room=max(1, most - shared) if most is not None else sum(items),
+        repeatable=first.prompt.temperature == 0 or first.prompt.seed is not None,
+    )
+
+
+def _expected_answer(seat: Seat) -> int:
+    expected = seat.analysis.output_tokens if seat.analysis else 0
+    bound = seat.request.prompt.max_output
+    return expected if bound is None else min(expected, bound)
+
+
+def packed(plan: Plan, party: Party) -> Packed | None:
+    """How a party's call is packed; None if it is a single one."""
+    if len(party.seats) == 1:
+        return None
+    form = FORMATS[FORMAT]
+    prompts = [seat.request.prompt for seat in party.seats]
+    bound = prompts[0].max_output
+    nonces = make_nonces([prompt.last_user or "" for prompt in prompts], lambda: _digits(plan) + _digits(plan))
+    return Packed(
+        format=form.name,
+        nonces=nonces,
+        max_output=None if bound is None else form.output_budget([bound] * len(prompts)),
+    )
+
+
+def _digits(plan: Plan) -> str:
+    return f"{int(plan.dice.random() * 1e10):010d}"
+
+
+def shrunk(pack: Pack, places: Sequence[int], why: str) -> Pack:
+    """A pack of some of another's items. It risks nothing anew."""
+    load = pack.group.load
+    chosen = [pack.start + place for place in places]
+    smaller = structs.replace(
+        load,
+        items=tuple([load.items[place] for place in chosen]),
+        answers=tuple([load.answers[place] for place in chosen]),
+    )
+    return Pack(group=structs.replace(pack.group, load=smaller), start=0, size=len(chosen), why=why)
+
+
+def alone(plan: Plan, seat: Seat, pack: Pack, share: Usage) -> Usage:
+    """What the request would have used by a call of its own: its whole prompt, and its answer without the tags."""
+    request = seat.request
+    account = request.provider, request.prompt.model
+    return Usage(
+        input=plan.counts.expected(*account, plan.gate.count(seat)),
+        output=max(1, share.output - FORMATS[pack.group.format].per_answer),
+        cached=round(pack.group.load.shared * pack.group.cached),
+    )
+
+
+def dropped(plan: Plan, call: Party | Flight) -> None:
+    """It will bring no answer: it was not sent, failed, or nobody waits for it."""
+    if call.sample is not None:
+        plan.packer.sampled(call.sample.pack, call.sample.answers, None, None, plan.now)
+    elif call.pack is not None and call.pack.size > 1:
+        plan.packer.dropped(call.pack)
+
+
+def present(plan: Plan, party: Party) -> Party:
+    """The party without the seats that nobody wants any more."""
+    places = [place for place, seat in enumerate(party.seats) if seat.open]
+    if len(places) == len(party.seats):
+        return party
+    dropped(plan, party)
+    seats = tuple([party.seats[place] for place in places])
+    pack = party.pack
+    return Party(seats, party.lane, pack=shrunk(pack, places, pack.why) if pack is not None and seats else None)

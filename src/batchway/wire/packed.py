@@ -1,0 +1,117 @@
+"""Packed chat completions: the body that asks several requests at once, and the answers that each of them gets.
+
+What the message says and how its answer is told apart is `core.packing`'s; here are only the bodies around it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from batchway.core.fingerprint import UNANSWERING
+from batchway.core.types import Usage
+from batchway.wire import body
+from batchway.wire.body import Fields
+from batchway.wire.chat import ENDED, ChatUsage, usage_of
+
+_BOUNDS = ("max_completion_tokens", "max_tokens")
+_messages = msgspec.json.Decoder(list[Raw])
+
+
+class Unpacked(Struct, frozen=True, kw_only=True):
+    """What a packed call's answer holds."""
+
+    text: str
+    """All that the model said; empty where it said nothing or refused."""
+    cut: bool
+    """It did not end by itself: a limit, a filter, or no reason given."""
+    usage: Usage | None
+
+
+def pack(bodies: Sequence[bytes], text: str, max_output: int | None) -> bytes:
+    """The first body with `text` as its last message, bounded by `max_output` tokens (None: not at all).
+
+    The bodies have one pack key: they differ in their last text, and in fields that do not change an answer. Of those
+    (`user`, `metadata`, …) only what all agree on is sent: no caller answers for another's question.
+    """
+    all_fields = [body.fields(each) for each in bodies]
+    fields = _agreed(all_fields, UNANSWERING)
+    turns = [_messages.decode(each["messages"]) for each in all_fields]
+    last = _agreed([body.fields(each[-1]) for each in turns], None)
+    last["content"] = body.raw(text)
+    fields["messages"] = body.raw([*turns[0][:-1], Raw(body.join(last))])
+    for name in _BOUNDS:
+        if name in fields and max_output is not None:
+            fields[name] = body.raw(max_output)
+        else:
+            fields.pop(name, None)
+    return body.join(fields)
+
+
+def _agreed(objects: Sequence[Fields], asked: frozenset[str] | None) -> Fields:
+    """The first object without those of the fields asked about (None: any) that are not the same bytes in all."""
+    first = objects[0]
+    return {
+        name: value
+        for name, value in first.items()
+        if (asked is not None and name not in asked)
+        or all(bytes(other.get(name, b"")) == bytes(value) for other in objects)
+    }
+
+
+class _Message(Struct):
+    content: str | None = None
+
+
+class _Choice(Struct):
+    message: _Message = msgspec.field(default_factory=_Message)
+    finish_reason: str | None = None
+
+
+class _Completion(Struct):
+    choices: list[_Choice]
+    usage: ChatUsage | None = None
+    service_tier: str | None = None
+
+
+_completion = msgspec.json.Decoder(_Completion)
+
+
+def unpack(answer: bytes) -> Unpacked:
+    """Read the answer of a packed call. Raises msgspec.DecodeError when it is no chat.completion."""
+    completion = _completion.decode(answer)
+    choice = completion.choices[0] if completion.choices else _Choice()
+    return Unpacked(
+        text=choice.message.content or "",
+        cut=choice.finish_reason not in ENDED,
+        usage=usage_of(completion.usage, completion.service_tier) if completion.usage else None,
+    )
+
+
+def part(answer: bytes, text: str, usage: Usage | None, place: int) -> bytes:
+    """One item's chat.completion: the packed call's, with an id, a content and a usage of its own.
+
+    `place` tells the parts of one call apart; `usage` is the item's share, None where the provider billed none.
+    """
+    fields = body.fields(answer)
+    choice: dict[str, Any] = body.parse(bytes(fields["choices"]))[0]
+    message = {**choice["message"], "content": text}
+    identity = body.parse(bytes(fields["id"])) if "id" in fields else None
+    fields["id"] = body.raw(f"{identity or 'chatcmpl'}-{place}")
+    fields["choices"] = body.raw([{**choice, "index": 0, "message": message, "finish_reason": "stop"}])
+    fields.pop("usage", None)
+    if usage is not None:
+        fields["usage"] = body.raw(_usage(usage))
+    return body.join(fields)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """The usage object in OpenAI's shape, as far as its kinds of tokens are shared out."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_written},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
