@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchway import sandbox as simulated
 from batchway.core.catalog import Catalog, Find
 from batchway.core.errors import SettingsError
 from batchway.core.planner import Planner
-from batchway.core.policy import Policy
+from batchway.core.policy import RULES, Policy, WindowRule
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
-from batchway.core.types import Hints, Lane
+from batchway.core.types import PICODOLLARS, Hints, Lane
 from batchway.data.prices import finder
 from batchway.data.vocabulary import Vocabularies
 from batchway.engine.driver import Engine
@@ -119,8 +119,21 @@ def _offers(account: Account, max_in_flight: int | None) -> Offers:
     )
 
 
+def _pack_rule(settings: Settings) -> WindowRule:
+    rule, wait, size = RULES["pack"], settings.batch_window_ms, settings.max_batch_size
+    return structs.replace(
+        rule,
+        max_wait=rule.max_wait if wait is None else wait / 1000,
+        max_size=rule.max_size if size is None else size,
+    )
+
+
 def _policy(settings: Settings) -> Policy:
     return Policy(
+        pack=_pack_rule(settings),
+        pack_stake=round(settings.pack_stake_usd * PICODOLLARS),
+        context_tokens=settings.context_tokens,
+        meta_overhead_tokens=settings.meta_overhead_tokens or 0,
         max_queue=settings.max_queue,
         max_queue_bytes=settings.max_queue_bytes,
         max_in_flight=settings.max_in_flight,
@@ -200,7 +213,12 @@ class Gateway(Struct, kw_only=True):
 
     def defaults(self) -> Hints:
         """What holds where neither a request nor its key says anything."""
-        return overlay(Hints(reuse=self.settings.reuse), PROFILES[self.settings.profile])
+        settings = self.settings
+        # seeds/000: whoever sets its window or size wants its packing.
+        seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
+        packing = settings.packing or ("always" if seeds else None)
+        own = Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
+        return overlay(own, PROFILES[settings.profile])
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -268,6 +286,7 @@ async def gateway(
                 sender,
                 clock,
                 heard,
+                count=counts.text,
                 max_body=settings.max_response_bytes,
                 drain_timeout=settings.drain_timeout,
             ) as engine,

@@ -14,9 +14,6 @@ from batchway.assemble import Gateway, load_settings, make_sandbox
 from batchway.server import serving
 from batchway.settings import Settings
 
-WITHOUT_EFFECT = ("context_tokens", "meta_overhead_tokens", "batch_window_ms", "max_batch_size")
-"""Settings of packing and fitting, which are understood but not there yet: whoever sets one is told so."""
-
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -88,12 +85,7 @@ def _announce(address: str, served: Gateway, *, sandbox: bool) -> None:
         lines.append(f"Gateway keys: {len(served.settings.keys)}; every request needs one.")
     else:
         lines.append("No gateway keys: everyone on this machine may use it.")
-    lines += [f"{name} is set, but has no effect in this version" for name in WITHOUT_EFFECT if _is_set(served, name)]
     typer.echo("\n".join(lines), err=True)
-
-
-def _is_set(served: Gateway, name: str) -> bool:
-    return getattr(served.settings, name) is not None
 
 
 def sandbox(host: str, port: int) -> None:

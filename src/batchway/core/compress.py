@@ -65,7 +65,7 @@ def fit(messages: Sequence[Text], budget: int, count: Callable[[str], int]) -> F
     """Make the texts fit `budget` tokens as counted by `count`: pure, and the same for the same texts.
 
     The budget is for the texts alone: whoever calls takes off what wraps messages and what the answer needs.
-    Costs about as much as counting all texts five times (`python -m quality` measures it).
+    Costs about as much as counting all texts six times (`python -m quality` measures it).
     """
     draft = _Draft(messages, budget, count)
     for step in (_clean, _keep_once, _condense):
@@ -106,6 +106,7 @@ class _Draft:
         return self.put_counted(where, text, self.count(text), step, reason)
 
     def put_counted(self, where: int, text: str, tokens: int, step: Step, reason: str) -> bool:
+        """The same, where the tokens of the new text are known."""
         saved = self.tokens[where] - tokens
         if saved <= 0:
             return False
@@ -159,7 +160,16 @@ def _keep_once(draft: _Draft) -> None:
 def _condense(draft: _Draft) -> None:
     """Keep what is worth most of the unprotected texts."""
     room = draft.budget - draft.fixed
-    extraction = Extraction([_passage(draft, where) for where in draft.free], _question(draft.messages), draft.count)
+    last = max(message.turn for message in draft.messages) or 1
+    passages = [
+        Passage(
+            sentences=draft.sentences[where],
+            tokens=draft.tokens[where],
+            recency=draft.messages[where].turn / last,
+        )
+        for where in draft.free
+    ]
+    extraction = Extraction(passages, _question(draft.messages), draft.count)
     condensed, tokens = _largest(extraction, room, draft.count)
     for where, outcome, counted in zip(draft.free, condensed, tokens, strict=True):
         sentences = len(draft.sentences[where])
@@ -200,15 +210,6 @@ def _largest(extraction: Extraction, room: int, count: Callable[[str], int]) -> 
         if asked <= 0 or (best is not None and (tries >= TRIES or 0 <= spare <= room * SPARE)):
             return best or (condensed, tokens)
         asked = asked + spare - (spare < 0) if tries < TRIES else asked // 2
-
-
-def _passage(draft: _Draft, where: int) -> Passage:
-    last = max(message.turn for message in draft.messages)
-    return Passage(
-        sentences=draft.sentences[where],
-        tokens=draft.tokens[where],
-        recency=draft.messages[where].turn / last if last > 0 else 1.0,
-    )
 
 
 def _question(messages: Sequence[Text]) -> str:

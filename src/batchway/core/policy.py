@@ -73,8 +73,8 @@ class Tolerance(Struct, frozen=True, kw_only=True):
 
 RULES: Mapping[str, WindowRule] = MappingProxyType(
     {
-        # The pack window of the OpenAI routes: seeds/000's wait, seeds/001's token budget.
-        "pack": WindowRule(max_wait=0.05, max_size=10, max_tokens=8_000, adaptive=True),
+        # The pack window of the OpenAI routes: seeds/000's wait, seeds/001's token budget, six items (`packing_guard`).
+        "pack": WindowRule(max_wait=0.05, max_size=6, max_tokens=8_000, adaptive=True),
         # The job window of `start`: BATCH_TIMEOUT, BATCH_THRESHOLD and BATCH_MAX_IDLE of seeds/004.
         "job": WindowRule(max_wait=300.0, max_size=100, max_idle=3600.0),
         # The drop-in clients and `serve`: batch_window_seconds and batch_size of seeds/002.

@@ -54,7 +54,7 @@ class Offers:
         direct: str | None = None,
         flex: str | None = "this gateway has no flex lane yet",
         batch: str | None = "this gateway has no batch lane yet",
-        packing: str | None = "this gateway does not pack yet",
+        packing: str | None = None,
         max_in_flight: int | None = None,
     ) -> None:
         self.reasons: Mapping[Lane, str | None] = {"direct": direct, "flex": flex, "batch": batch}

@@ -53,7 +53,7 @@ CODE_LINE = re.compile(
     r"(?:(?:async|export|public|private|static|final)\s+)*(?:def|class|func|fn|function|interface|struct|enum)\s+\w.*[:{(]"
     r"|(?:import|package|using|from|use)\s+[\w.:]+(?:\s+(?:import|as)\s[^.!?]*|\s*;)?|\#\s?(?:include|define)\b.*"
     r"|(?:if|for|while|elif|with|switch|catch|except|else if)\b.*[:{]|(?:else|try|finally|do)\s*[:{]"
-    r"|(?:return|raise|throw|yield|await)\b[^.!?]*|@\w+(?:\(.*\))?|//.*|/\*.*|\*/"
+    r"|(?:return|raise|throw|yield|await)\b[^.!?]*|@\w+(?:\(.*\))?|/\*.*|pass|break|continue"
     r"|[\w.\[\]]+\s*[-+*/|:]?=\s*\S.*|[\w.]+\([^)]*\)|.*[=(){}\[\]].*;|.*[{}]|[\])]+[;,)]*|<.*>"
     r")\s*"
 )
@@ -62,8 +62,12 @@ CODE_LINE = re.compile(
 LONG_LINE, DENSE = 300, 25
 """Longer lines are code (minified, most often) if every 25th character is a bracket, a semicolon or an equals sign."""
 
-CODE_SIGNS = ("{", "}", "=", ");", ":\n ", ":\n\t", ")\n ", "</", "\nimport ", "\nfrom ")
+CODE_SIGNS = ("{", "}", "=", ");", ":\n ", ":\n\t", ")\n ", "</")
+CODE_BEGINNINGS = ("import ", "from ", "#include", "package ", "using ")
 """A paragraph without one of these is not looked at line by line: prose has them seldom."""
+
+COMMENT = re.compile(r"\s*(?:#|//|\*|--|$)")
+"""Lines that say nothing about whether they are code."""
 
 
 def find_spans(text: str) -> list[Span]:
@@ -78,8 +82,8 @@ def find_spans(text: str) -> list[Span]:
     return found
 
 
-UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff\uf900-\ufaff]{10}")
-"""Ten characters of a script that puts no spaces between words."""
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uf900-\ufaff，；：！？]{12}")
+"""A dozen characters of a script that puts no spaces between words, its punctuation included."""
 
 
 def is_data(text: str) -> bool:
@@ -139,24 +143,25 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def _unfenced(text: str, fenced: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Paragraphs that read like code; all of a text whose lines do for the greater part."""
+    """Paragraphs that read like code for the greater part; all of a text that does."""
     if not _may_be_code(text):
         return
-    code = lines = 0
+    code = total = 0
     found: list[tuple[int, int]] = []
     for start, end in _paragraphs(text, fenced):
-        inside = text[start:end].split("\n")
-        alike = sum(map(_is_code, inside)) if _may_be_code(text[start:end]) else 0
-        code, lines = code + alike, lines + len(inside)
-        if alike > 1 and alike * 2 > len(inside):
+        lines = [line for line in text[start:end].split("\n") if not COMMENT.match(line)]
+        length = sum(map(len, lines))
+        alike = [len(line) for line in lines if _is_code(line)] if _may_be_code(text[start:end]) else []
+        code, total = code + sum(alike), total + length
+        if (len(alike) > 1 or length > LONG_LINE) and sum(alike) * 2 > length:
             found.append((start, end))
-    if code > 2 and code * 2 > lines:
+    if found and code * 2 > total:
         yield 0, len(text)
     yield from found
 
 
 def _may_be_code(text: str) -> bool:
-    return any(sign in text for sign in CODE_SIGNS)
+    return text.startswith(CODE_BEGINNINGS) or any(sign in text for sign in CODE_SIGNS)
 
 
 def _is_code(line: str) -> bool:

@@ -124,7 +124,12 @@ class TokenCounts:
         of other makers see `safe`. It depends on the prompt alone, so that `learn` can be told it later.
         """
         counter = self._counters.get(known_encoding(prompt.model) or DEFAULT_ENCODING, bound)
-        return sum(map(counter, prompt.texts)) + PER_TEXT * len(prompt.texts) + PER_PROMPT
+        return sum(map(counter, prompt.texts)) + self.wrapping(prompt)
+
+    @staticmethod
+    def wrapping(prompt: Prompt) -> int:
+        """Tokens around its texts."""
+        return PER_TEXT * len(prompt.texts) + PER_PROMPT
 
     def text(self, model: str, text: str) -> int:
         """Tokens of one text in the encoding of a model, without any wrapping."""

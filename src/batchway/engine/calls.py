@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from batchway.core import facts
 from batchway.core.commands import Call
@@ -12,9 +13,10 @@ from batchway.core.errors import Internal, Refusal, UpstreamCut, UpstreamMalform
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Request
+from batchway.engine import packing
 from batchway.engine.tape import Tape
 from batchway.ports import Clock, Dialect, Incoming, IncomingStream, Sender
-from batchway.wire import sse
+from batchway.wire import chat, sse
 from batchway.wire.endpoints import StreamReader
 from batchway.wire.sse import Frame
 
@@ -49,7 +51,7 @@ class Calls:
         tape = Tape(keep=request.named or reusable(request) is None) if request.prompt.stream else None
         try:
             if tape is None:
-                ended = await self._send(call.call_id, request, dialect)
+                ended = await self._send(call, dialect)
             else:
                 ended = await self._stream(call.call_id, request, dialect, tape)
         except Refusal as refusal:
@@ -63,10 +65,16 @@ class Calls:
         if tape is not None:
             tape.end()
 
-    async def _send(self, call_id: str, request: Request, dialect: Dialect) -> facts.Fact:
+    async def _send(self, call: Call, dialect: Dialect) -> facts.Fact:
+        request = call.requests[0] if call.packed is None else packing.pack(call, call.packed)
         incoming = await self._sender.send(dialect.encode(request))
         now = self._clock.now()
-        return _ended(call_id, dialect.decode(request, incoming, now), dialect.report(incoming.headers, now))
+        result, report = dialect.decode(request, incoming, now), dialect.report(incoming.headers, now)
+        if call.packed is not None and isinstance(result, Answer):
+            return packing.unpack(call, call.packed, result, report)
+        if call.compared and isinstance(result, Answer):
+            result = structs.replace(result, said=chat.content(result.body))
+        return _ended(call.call_id, result, report)
 
     async def _stream(self, call_id: str, request: Request, dialect: Dialect, tape: Tape) -> facts.Fact:
         async with self._sender.stream(dialect.encode(request)) as incoming:

@@ -6,22 +6,26 @@ Listeners hear every command as an event, and when calls end.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self
 
+import structlog
 from msgspec import Struct
 
 from batchway.core import facts
-from batchway.core.commands import Book, Call, Cancel, Command, Join, Refuse, Reply
+from batchway.core.commands import Book, Call, Cancel, Command, Fit, Join, Refuse, Reply
 from batchway.core.errors import Stopping
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Usage, Via
 from batchway.engine.calls import Calls
+from batchway.engine.fitting import Count, fit
 from batchway.engine.tape import Tape
 from batchway.ports import Alarm, Clock, Dialect, Listener, Sender
 
 Ending = Reply | Refuse
+
+_log = structlog.get_logger()
 
 
 class Stream(Struct, frozen=True):
@@ -71,6 +75,7 @@ class Engine:
         clock: Clock,
         listeners: Sequence[Listener],
         *,
+        count: Count,
         max_body: int,
         drain_timeout: float,
     ) -> None:
@@ -79,6 +84,7 @@ class Engine:
         self._planner = planner
         self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
         self._heard = _heard(listeners)
+        self._count = count
         self._drain_timeout = drain_timeout
         self._callers: dict[str, _Caller] = {}
         self._underway: dict[str, _Underway] = {}
@@ -92,6 +98,7 @@ class Engine:
             Reply: self._end,
             Refuse: self._end,
             Call: self._call,
+            Fit: self._fit,
             Join: self._join,
             Cancel: self._cancel,
             Book: self._booked,
@@ -213,10 +220,26 @@ class Engine:
             underway.task = asyncio.current_task()
             self._to_drive[lead] = call
             return
-        # Not a TaskGroup: a call reports its own failure, and the group's bookkeeping costs as much as the task.
-        underway.task = asyncio.get_running_loop().create_task(self._calls.make(call))
-        self._tasks.add(underway.task)
-        underway.task.add_done_callback(self._tasks.discard)
+        underway.task = self._start(self._calls.make(call))
+
+    def _start(self, doing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        # Not a TaskGroup: whoever is started reports its own failure, and the group costs as much as the task.
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _fit(self, command: Fit) -> None:
+        self._start(self._fitted(command))
+
+    async def _fitted(self, command: Fit) -> None:
+        try:
+            fitted = await fit(command, self._count)
+        except Exception as error:  # noqa: BLE001  # A defect: the request then goes as it came.
+            _log.exception("fitting failed by a defect", request_id=command.request.id)
+            why = f"it could not be made to fit: a defect of batchway ({type(error).__name__})"
+            fitted = facts.Fitted(command.request.ask, command.request, why)
+        self.tell(fitted)
 
     def _join(self, join: Join) -> None:
         underway = self._underway.get(join.call_id) if join.call_id is not None else None
@@ -300,8 +323,10 @@ def _heard(listeners: Sequence[Listener]) -> dict[type, list[Callable[..., None]
 
 
 def _usage(fact: facts.Finished | facts.Failed) -> Usage | None:
-    """What the call cost in tokens, where it answered exactly one request."""
-    if isinstance(fact, facts.Failed) or len(fact.answers) != 1:
+    """What the call cost in tokens."""
+    if isinstance(fact, facts.Failed):
         return None
+    if len(fact.answers) != 1:
+        return fact.usage
     answer = fact.answers[0]
     return None if isinstance(answer, Fault) else answer.usage

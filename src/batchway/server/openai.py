@@ -216,6 +216,8 @@ def _reply_headers(reply: Reply) -> Headers:
         headers.append((b"age", b"%d" % reply.age))
     if reply.packed > 1:
         headers.append((b"x-batchway-packed", b"%d" % reply.packed))
+    if reply.fitted is not None:
+        headers.append((b"x-batchway-fitted", reply.fitted.encode("ascii", "replace")))
     return headers
 
 

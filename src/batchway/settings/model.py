@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from batchway.core.types import Lane, Reuse
+from batchway.core.types import Lane, Optimize, Packing, Reuse
 from batchway.settings.keys import LINE, KeyEntry, Profile, read_keys
 from batchway.settings.wording import bare_type, describe_allowed
 
@@ -187,6 +187,16 @@ class Settings(_Frozen):
     )
     default_top_p: float | None = _setting(None, "top_p of requests without one; unset: none is sent.", ge=0, le=1)
 
+    packing: Packing | None = _setting(
+        None,
+        "Let several prompts share a call: never, auto (where it is cheaper) or always; unset: as the profile says.",
+    )
+    pack_stake_usd: float = _setting(
+        0, "US dollars that packing=auto may risk per tenant and model before it has saved any.", ge=0
+    )
+    optimize: Optimize | None = _setting(
+        None, "fit: shorten prompts that do not fit their model's window or context_tokens; unset: as the profile says."
+    )
     context_tokens: int | None = _setting(None, "Token budget of a prompt; unset: the model's window.", ge=1)
     meta_overhead_tokens: int | None = _setting(None, "Tokens of that budget set aside for framing.", ge=0)
     batch_window_ms: float | None = _setting(None, "Milliseconds that a pack window waits for company.", ge=0)

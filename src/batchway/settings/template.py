@@ -20,7 +20,7 @@ _SECTIONS = {
     "host": "Where it listens",
     "keys": "Who may use it",
     "profile": "What a request gets that does not say",
-    "context_tokens": "Fitting and packing",
+    "packing": "Packing and fitting",
     "reuse": "Answers used again",
     "max_body_bytes": "Bounds",
     "connect_timeout": "Time and retries",

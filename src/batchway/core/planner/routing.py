@@ -40,13 +40,16 @@ class _PackKey(Struct, frozen=True, kw_only=True):
 
 def fit_or_route(plan: Plan, seat: Seat) -> None:
     request = seat.request
-    wanted = request.optimize == "fit" and seat.fitted is None
+    wanted = request.optimize == "fit" and request.endpoint == "chat" and seat.fitted is None
     budget = prompt_budget(request, plan.catalog, plan.policy) if wanted else None
     if budget is not None and request.size > budget:
         account = request.provider, request.prompt.model
-        tokens = plan.counts.safe(*account, plan.gate.count(seat))
+        counted = plan.gate.count(seat)
+        tokens = plan.counts.safe(*account, counted)
         if tokens > budget:
-            plan.out.append(Fit(request=request, budget=budget, why=f"{tokens} tokens are more than its {budget}"))
+            # In the tokens of our count, and for the texts alone.
+            room = max(1, budget * counted // tokens - plan.counts.wrapping(request.prompt))
+            plan.out.append(Fit(request=request, budget=room, why=f"{tokens} tokens are more than its {budget}"))
             return
     route(plan, seat)
 
@@ -67,6 +70,8 @@ def route(plan: Plan, seat: Seat) -> None:
         ending.refuse(plan, seat, refusal.fault, "no lane is open")
         return
     seat.why, seat.lane = chosen.why, chosen.lane
+    if seat.fitted is not None:
+        seat.why += f"; {seat.fitted}"
     if (seat.durable or seat.lane == "batch") and not seat.on_disk:
         seat.durable = True
         plan.out.append(Save(request=request, lane=seat.lane, why="durable: on disk before it is sent"))
