@@ -6,22 +6,36 @@ Listeners hear every command as an event, and when calls end.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self
 
 import structlog
 from msgspec import Struct
 
 from batchway.core import facts
-from batchway.core.commands import Book, Call, Cancel, Command, Fit, Join, Refuse, Reply
+from batchway.core.commands import (
+    Book,
+    Call,
+    Cancel,
+    Command,
+    Fit,
+    FormJob,
+    Join,
+    Keep,
+    Look,
+    Refuse,
+    Reply,
+    Save,
+)
 from batchway.core.errors import Stopping
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Usage, Via
+from batchway.engine import keeping
 from batchway.engine.calls import Calls
 from batchway.engine.fitting import Count, fit
 from batchway.engine.tape import Tape
-from batchway.ports import Alarm, Clock, Dialect, Listener, Sender
+from batchway.ports import Alarm, Clock, Dialect, Journal, Listener, Sender
 
 Ending = Reply | Refuse
 
@@ -76,15 +90,21 @@ class Engine:
         listeners: Sequence[Listener],
         *,
         count: Count,
+        journal: Journal | None = None,
+        form: Callable[[FormJob], None] | None = None,
         max_body: int,
         drain_timeout: float,
     ) -> None:
+        """`journal` and `form`: the store, and what forms jobs in it; None where no store is open, and the policy
+        then asks for neither."""
         self.clock = clock
         self.stopping = False
         self._planner = planner
         self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
         self._heard = _heard(listeners)
         self._count = count
+        self._journal = journal
+        self._form = form
         self._drain_timeout = drain_timeout
         self._callers: dict[str, _Caller] = {}
         self._underway: dict[str, _Underway] = {}
@@ -99,6 +119,10 @@ class Engine:
             Refuse: self._end,
             Call: self._call,
             Fit: self._fit,
+            Look: self._look,
+            Save: self._save,
+            Keep: self._keep,
+            FormJob: self._form_job,
             Join: self._join,
             Cancel: self._cancel,
             Book: self._booked,
@@ -228,6 +252,32 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _store(self) -> Journal:
+        assert self._journal is not None, "without a store nothing is looked up, saved or kept"
+        return self._journal
+
+    def _look(self, command: Look) -> None:
+        self._start(self._report(keeping.look(self._store(), command)))
+
+    def _save(self, command: Save) -> None:
+        self._start(self._report(keeping.save(self._store(), command)))
+
+    async def _report(self, doing: Awaitable[facts.Fact]) -> None:
+        self.tell(await doing)
+
+    def _keep(self, command: Keep) -> None:
+        self._start(self._put_down(command))
+
+    async def _put_down(self, command: Keep) -> None:
+        kept = await keeping.keep(self._store(), command)
+        self.tell(facts.Kept(command.request.ask))
+        if not kept:
+            await keeping.keep_later(self._store(), command)
+
+    def _form_job(self, command: FormJob) -> None:
+        assert self._form is not None, "without a store no job is formed"
+        self._form(command)
 
     def _fit(self, command: Fit) -> None:
         self._start(self._fitted(command))

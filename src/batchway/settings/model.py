@@ -189,7 +189,7 @@ class Settings(_Frozen):
 
     packing: Packing | None = _setting(
         None,
-        "Let several prompts share a call: never, auto (where it is cheaper) or always; unset: as the profile says.",
+        "Let prompts share a call: never, auto (where it is cheaper) or always; unset: as the profile says.",
     )
     pack_stake_usd: float = _setting(
         0, "US dollars that packing=auto may risk per tenant and model before it has saved any.", ge=0
