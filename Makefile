@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench proof lock clean
+.PHONY: demo test check bench proof quality lock clean
 
 demo: $(STAMP)
 	$(BIN)/batchway demo $(ARGS)
@@ -26,6 +26,10 @@ bench: $(STAMP)
 proof: $(STAMP)
 	BATCHWAY_PROOF=1 $(BIN)/python -m pytest -n 2 -m proof $(ARGS)
 
+# What fitting and packing cost in quality, and what they save.
+quality: $(STAMP)
+	$(BIN)/python -m quality $(ARGS)
+
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -39,7 +43,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # Renew the lock of tested versions.
 lock: $(STAMP)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --extra client --group check --group test --group bench \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --extra client --extra postgres --group check --group test --group bench \
 	  --group build --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 clean:
