@@ -306,7 +306,8 @@ class World:
         if same or self.dice.random() < 0.8:
             return None
         answer = Answer(body=request.fingerprint.encode(), finished_at=self.now)
-        return facts.Known(request=request, result=self.dice.choice([answer, fault(self.dice)]), call_id="before")
+        result: Answer | Fault = self.dice.choice((answer, fault(self.dice)))
+        return facts.Known(request=request, result=result, call_id="before")
 
     def report_fit(self) -> None:
         """The prompt was made to fit, or could not be."""

@@ -11,7 +11,7 @@ from batchway.core.policy import RULES, Policy, Tolerance, WindowRule
 @pytest.mark.parametrize(
     ("name", "wait", "size", "tokens", "idle"),
     [
-        ("pack", 0.05, 10, 8_000, None),
+        ("pack", 0.05, 6, 8_000, None),
         ("job", 300, 100, None, 3600),
         ("client", 10, 1000, None, None),
         ("model", 0.2, 8, 8_000, None),

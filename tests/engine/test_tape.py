@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.engine.tape import Frame, Tape
+from batchway.engine.tape import Tape
+from batchway.wire.sse import Frame
 
 
 def frame(number: int) -> Frame:

@@ -24,6 +24,9 @@ LONG = 150
 SHORTEST_CUT = 24
 """Tokens of a cut sentence below which it says too little to be kept."""
 
+NUMBERED = 40
+"""Tokens of a text from which their number is worth saying where all of it is left out."""
+
 MARK_TOKENS = 10
 """Tokens, at most, of the mark in its middle."""
 
@@ -108,7 +111,7 @@ class Extraction:
                 text, missing = self._shorten(self._pieces[at], kept[at])
                 parts.append(text)
                 stayed, cut = stayed + 1, cut + missing
-        text = "".join(parts) if stayed else f"[… {tokens} tokens left out …]"
+        text = "".join(parts) if stayed or tokens < NUMBERED else f"[… {tokens} tokens left out …]"
         return Condensed(text=text, kept=stayed, cut=cut)
 
     def _shorten(self, piece: _Piece, share: float) -> tuple[str, int]:

@@ -50,9 +50,11 @@ def _parts(word: str) -> Iterable[str]:
 
 def score(sentences: Sequence[str], question: str, places: Sequence[float]) -> list[float]:
     """The worth of each sentence. `places`: between 0 and 1, where 1 is the better place."""
+    if not sentences:
+        return []
     known = [stems(sentence) for sentence in sentences]
     times = Counter(chain.from_iterable(known))
-    asked = {stem: log(1 + len(known) / times[stem]) for stem in stems(question) if stem in times}
+    asked = {stem: _weight(times[stem], len(known)) for stem in stems(question) if stem in times}
     only_here = {stem for stem, number in times.items() if number == 1}
     overlap = _in_proportion(
         [sum(asked[stem] for stem in asked.keys() & words) / sqrt(len(words) + 8) for words in known]
@@ -63,6 +65,11 @@ def score(sentences: Sequence[str], question: str, places: Sequence[float]) -> l
         shared + BESIDE * near + RARITY * rare + PLACE * place + (DEFINITE if SIGN.search(sentence) else 0.0)
         for sentence, shared, near, rare, place in zip(sentences, overlap, beside, rarity, places, strict=True)
     ]
+
+
+def _weight(times: int, sentences: int) -> float:
+    """How much a word says that stands in so many of the sentences: nearly nothing if in all (BM25's weight)."""
+    return log(1 + (sentences - times + 0.5) / (times + 0.5))
 
 
 def _in_proportion(values: list[float]) -> list[float]:

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from batchway.core.compress import Text
-from batchway.core.errors import BadRequest
 from batchway.core.spans import is_data
 from batchway.wire import body as whole
 from batchway.wire.body import Fields, given

@@ -98,7 +98,7 @@ def resumed(plan: Plan, fact: facts.Resumed) -> None:
         seat = Seat(fact.request, saved=True)
         plan.seats.add(seat)
     if seat.flight is None and fact.request.ask not in plan.ended:
-        seat.job = None
+        seat.request, seat.job = fact.request, None
         fit_or_route(plan, seat)
 
 

@@ -1,0 +1,267 @@
+"""What is on disk: saved before it goes, kept before it is told, formed into jobs and forgotten, landed and rescued."""
+
+import pytest
+from msgspec import structs
+from tests.core.desk import LOST, WRONG, Desk, call_of, only, reply_of
+
+from batchway.core import facts
+from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Keep, Look, Refuse, Reply, Save
+from batchway.core.errors import Conflict
+from batchway.core.policy import Policy, WindowRule
+from batchway.core.router import Offers
+from batchway.core.settlement import OVERHEAD
+from batchway.core.types import Answer, Fault, Prompt
+
+POLICY = Policy(job=WindowRule(max_wait=30, max_size=2), store=True, max_retries=0)
+OPEN = Offers(batch=None)
+DOWN = Fault(whose="ours", status=503, type="t", code="store_down", message="no disk", passing=True)
+
+
+def desk_of(**policy: object) -> Desk:
+    return Desk(structs.replace(POLICY, **policy), offers=OPEN)
+
+
+def in_job(desk: Desk, *fingerprints: str, **given: object) -> FormJob:
+    """These requests, looked up, saved and formed into a job."""
+    formed = []
+    for fingerprint in fingerprints:
+        commands = desk.ask(fingerprint=fingerprint, priority="low", reuse="off", **given)
+        (save,) = [command for command in commands if isinstance(command, Save)]
+        assert save.lane == "batch"
+        formed += desk.tell(facts.Saved(save.request.ask))
+    formed += desk.tell(facts.TimePassed(), after=30)
+    form = only(formed, FormJob)
+    assert isinstance(form, FormJob)
+    return form
+
+
+def test_durable_work_is_saved_before_it_is_sent_and_kept_before_it_is_told() -> None:
+    desk = desk_of()
+    (look,) = desk.ask(durable=True, named=True, id="mine")
+    assert isinstance(look, Look)
+    (save,) = desk.tell(facts.Looked("ask-1"))
+    assert isinstance(save, Save) and save.lane == "direct"
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep) and [charge.request_id for charge in kept.charges] == ["mine"]
+    assert kept.cost == 1_400_000_000
+    book, reply = desk.tell(facts.Kept("ask-1"))
+    assert isinstance(book, Book) and isinstance(reply, Reply)
+    assert desk.planner.load().waiting == 0
+
+
+def test_what_cannot_be_saved_is_not_accepted() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, reuse="off")
+    (refuse,) = desk.tell(facts.NotSaved("ask-1", DOWN))
+    assert isinstance(refuse, Refuse) and refuse.fault is DOWN
+
+
+def test_a_fault_is_kept_too() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, reuse="off")
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    (kept,) = desk.tell(facts.Failed(call.call_id, WRONG))
+    assert isinstance(kept, Keep) and kept.result is WRONG and kept.charges == ()
+    (refuse,) = desk.tell(facts.Kept("ask-1"))
+    assert isinstance(refuse, Refuse)
+
+
+def test_a_caller_who_leaves_a_durable_request_takes_nothing_away() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, reuse="off")
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    assert desk.tell(facts.Left("ask-1")) == []
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep)
+    assert not [command for command in desk.tell(facts.Kept("ask-1")) if isinstance(command, Reply)]
+
+
+def test_a_job_is_formed_and_forgotten_unless_somebody_waits() -> None:
+    desk = desk_of()
+    desk.ask(fingerprint="a", priority="low", reuse="off")
+    desk.tell(facts.Saved("ask-1"))
+    desk.tell(facts.Left("ask-1"))
+    desk.ask(fingerprint="b", priority="low", reuse="off")
+    form = only(desk.tell(facts.Saved("ask-2")), FormJob)
+    assert isinstance(form, FormJob) and [request.ask for request in form.requests] == ["ask-1", "ask-2"]
+    assert form.why == "the window closed by size"
+    assert desk.planner.load().waiting == 1 and desk.planner.load().flights == 0
+    # The one who waits may leave later: then nothing is left here.
+    desk.tell(facts.Left("ask-2"))
+    assert desk.planner.load().waiting == 0
+    assert desk.tell(facts.Landed("ask-2", form.job_id, desk.answer())) == []
+
+
+def test_what_lands_is_told_at_half_price() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    book, reply = desk.tell(facts.Landed("ask-1", form.job_id, desk.answer()))
+    assert isinstance(book, Book) and isinstance(reply, Reply)
+    assert (book.charge.via, book.charge.call_id) == ("batch", form.job_id)
+    assert (reply.via, reply.batch_id) == ("batch", form.job_id)
+
+
+def test_a_fault_that_lands_is_told() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    (refuse,) = desk.tell(facts.Landed("ask-1", form.job_id, WRONG))
+    assert isinstance(refuse, Refuse) and refuse.fault is WRONG
+
+
+def test_what_a_job_could_not_do_finds_another_way() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    hurried = structs.replace(form.requests[0], priority="high")
+    call = call_of(desk.tell(facts.Resumed(hurried, "its job failed")))
+    assert call.lane == "direct", "and it is not saved again"
+    desk.finish(call)
+    assert reply_of(desk.tell(facts.Kept("ask-1"))).via == "direct"
+
+
+def test_after_a_restart_a_request_goes_on_without_its_caller() -> None:
+    desk = desk_of()
+    request = desk.request(durable=True)
+    call = call_of(desk.tell(facts.Resumed(request, "the process that had it is gone")))
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep)
+    (book,) = desk.tell(facts.Kept(request.ask))
+    assert isinstance(book, Book)
+
+
+def test_a_rescue_asks_directly_and_the_first_answer_wins() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    call = call_of(desk.tell(facts.Rescue(form.requests[0], form.job_id, "its deadline comes")))
+    assert (call.lane, call.why) == ("direct", "its deadline comes")
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep) and kept.via == "direct"
+    # The row that lands now is late: its own driver books it.
+    assert desk.tell(facts.Landed("ask-1", form.job_id, desk.answer())) == []
+    assert reply_of(desk.tell(facts.Kept("ask-1"))).via == "direct"
+
+
+def test_a_job_that_answers_before_its_rescue_wins_and_the_call_is_overhead() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    call = call_of(desk.tell(facts.Rescue(form.requests[0], form.job_id, "its deadline comes")))
+    reply = reply_of(desk.tell(facts.Landed("ask-1", form.job_id, desk.answer())))
+    assert (reply.via, reply.why) == ("batch", "its batch answered before its rescue did")
+    (book,) = desk.finish(call)
+    assert isinstance(book, Book) and book.charge.request_id == OVERHEAD and book.charge.counterfactual == 0
+
+
+def test_a_rescue_that_fails_leaves_the_request_to_its_job() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    call = call_of(desk.tell(facts.Rescue(form.requests[0], form.job_id, "its deadline comes")))
+    assert desk.tell(facts.Failed(call.call_id, WRONG)) == []
+    assert reply_of(desk.tell(facts.Landed("ask-1", form.job_id, desk.answer()))).via == "batch"
+
+
+def test_a_rescue_needs_nobody_who_waits() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    desk.tell(facts.Left("ask-1"))
+    call = call_of(desk.tell(facts.Rescue(form.requests[0], form.job_id, "its deadline comes")))
+    assert isinstance(only(desk.finish(call), Keep), Keep)
+
+
+def test_a_cancelled_request_is_refused_and_its_call_ended() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, reuse="off")
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    refuse, cancel = desk.tell(facts.Withdrawn("ask-1"))
+    assert isinstance(refuse, Refuse) and refuse.fault.code == "cancelled"
+    assert isinstance(cancel, Cancel) and cancel.call_id == call.call_id
+
+
+def test_a_cancelled_request_leaves_its_window() -> None:
+    desk = desk_of()
+    desk.ask(fingerprint="a", priority="low", reuse="off")
+    desk.tell(facts.Saved("ask-1"))
+    desk.tell(facts.Withdrawn("ask-1"))
+    assert desk.planner.load().queued == 0
+
+
+# What the store knows
+
+
+def known(desk: Desk, result: Answer | Fault | None, **given: object) -> facts.Looked:
+    first = desk.request(**({"named": True, "id": "mine"} | given))
+    desk.ask(named=True, id="mine")
+    asked = f"ask-{int(first.ask.removeprefix('ask-')) + 1}"
+    return facts.Looked(asked, facts.Known(request=first, result=result, call_id="call-0"))
+
+
+def test_the_same_id_gets_the_answer_that_is_on_disk() -> None:
+    desk = desk_of()
+    reply = reply_of(desk.tell(known(desk, desk.answer())))
+    assert (reply.via, reply.cost, reply.saved) == ("cache", 0, 0)
+
+
+def test_another_body_under_the_same_id_is_a_conflict() -> None:
+    desk = desk_of()
+    (refuse,) = desk.tell(known(desk, None, fingerprint="other"))
+    assert isinstance(refuse, Refuse) and refuse.fault.status == Conflict.status
+
+
+def test_the_same_id_that_is_under_way_elsewhere_is_waited_for() -> None:
+    desk = desk_of()
+    looked = known(desk, None)
+    (join,) = desk.tell(looked)
+    assert isinstance(join, Join)
+    assert looked.known is not None
+    reply = reply_of(desk.tell(facts.Landed(looked.known.request.ask, "job", desk.answer())))
+    assert reply.request.ask == looked.ask
+
+
+def test_the_same_id_that_failed_has_its_fault() -> None:
+    desk = desk_of()
+    (refuse,) = desk.tell(known(desk, WRONG))
+    assert isinstance(refuse, Refuse) and refuse.fault is WRONG
+
+
+# Fitting
+
+
+def long(**given: object) -> dict[str, object]:
+    prompt = Prompt(model="m1", texts=("word " * 2000,), max_output=100)
+    return {"prompt": prompt, "body": b"x" * 10_000, "tokens": 5000, "optimize": "fit", "reuse": "off"} | given
+
+
+def test_a_prompt_past_its_window_is_fitted_before_it_is_sent() -> None:
+    desk = Desk(Policy())
+    (fit,) = desk.ask(**long())
+    assert isinstance(fit, Fit) and 0 < fit.budget <= 1900
+    short = structs.replace(fit.request, body=b"short", tokens=1500)
+    call = call_of(desk.tell(facts.Fitted("ask-1", short, "5,000 to 1,500 tokens")))
+    assert call.requests[0].body == b"short" and "5,000 to 1,500 tokens" in call.why
+    assert reply_of(desk.finish(call)).fitted == "5,000 to 1,500 tokens"
+
+
+@pytest.mark.parametrize("given", [{"optimize": "off"}, {"tokens": 1200}, {"body": b"x" * 1800}])
+def test_what_fits_or_did_not_ask_goes_as_it_is(given: dict[str, object]) -> None:
+    assert isinstance(only(Desk(Policy()).ask(**long(**given)), Call), Call)
+
+
+def test_the_configured_budget_holds_within_the_window() -> None:
+    desk = Desk(Policy(context_tokens=1000, meta_overhead_tokens=100))
+    (fit,) = desk.ask(**long(tokens=1500))
+    assert isinstance(fit, Fit) and fit.budget <= 900
+
+
+def test_what_could_not_be_fitted_is_sent_once_as_it_came() -> None:
+    desk = Desk(Policy())
+    (fit,) = desk.ask(**long())
+    assert isinstance(fit, Fit)
+    call = call_of(desk.tell(facts.Fitted("ask-1", fit.request, "it could not be made to fit")))
+    assert call.requests[0] is fit.request
+
+
+def test_a_lost_durable_call_is_told_as_lost() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, reuse="off")
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    (kept,) = desk.tell(facts.Failed(call.call_id, LOST))
+    assert isinstance(kept, Keep) and isinstance(kept.result, Fault) and kept.result.billed == "unknown"
