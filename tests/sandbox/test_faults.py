@@ -263,7 +263,7 @@ async def polled(client: httpx2.AsyncClient) -> AsyncIterator[dict[str, Any]]:
 
 def test_every_kind_says_what_it_does() -> None:
     kinds = [rule.__struct_config__.tag for rule in faults.AnyRule.__args__]
-    assert len(set(kinds)) == len(kinds) == 12
+    assert len(set(kinds)) == len(kinds) == 13
     assert {type(msgspec.convert(each, faults.AnyRule)) for each in EXAMPLES} == set(faults.AnyRule.__args__)
     assert all(rule.__doc__ for rule in faults.AnyRule.__args__)
 
@@ -273,6 +273,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "delay", "seconds": 1},
     {"kind": "slow_body", "bytes_per_second": 1},
     {"kind": "oversized_body", "bytes": 1},
+    {"kind": "packed", "how": "missing"},
     *({"kind": kind} for kind in ("cut_stream", "cut_body", "no_done", "malformed_body", "drop")),
     *({"kind": kind} for kind in ("error_frame", "empty_body", "wrong_shape")),
 ]

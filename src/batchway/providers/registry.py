@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from batchway.core.types import Lane
 from batchway.ports import Dialect
+from batchway.providers.anthropic import AnthropicDialect
+from batchway.providers.gemini import GeminiDialect
+from batchway.providers.mistral import MistralDialect
 from batchway.providers.openai import OpenAIDialect
 
 
@@ -38,6 +41,16 @@ ROWS: tuple[Row, ...] = (
         url_variables=("OPENAI_BASE_URL",),
         batch_api=True,
         flex=True,
+    ),
+    Row(
+        name="anthropic",
+        dialect="anthropic",
+        base_url="https://api.anthropic.com",
+        key_variables=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+        url_variables=("ANTHROPIC_BASE_URL",),
+        batch_api=True,
+        sandbox_path="",
+        version="2023-06-01",
     ),
     Row(
         name="grok",
@@ -73,6 +86,25 @@ ROWS: tuple[Row, ...] = (
         batch_api=True,
     ),
     Row(
+        name="gemini",
+        dialect="gemini",
+        base_url="https://generativelanguage.googleapis.com",
+        key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        url_variables=("GEMINI_BASE_URL",),
+        batch_api=True,
+        flex=True,
+        version="v1beta",
+        sandbox_path="",
+    ),
+    Row(
+        name="mistral",
+        dialect="mistral",
+        base_url="https://api.mistral.ai/v1",
+        key_variables=("MISTRAL_API_KEY",),
+        url_variables=("MISTRAL_BASE_URL",),
+        batch_api=True,
+    ),
+    Row(
         name="generic",
         dialect="openai",
         base_url=None,
@@ -97,6 +129,15 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
+    "anthropic": lambda account: AnthropicDialect(
+        account.name,
+        account.base_url,
+        account.key,
+        account.version or "2023-06-01",
+        errors=OpenAIDialect(account.name, account.base_url, account.key),
+    ),
+    "gemini": lambda account: GeminiDialect(account.name, account.base_url, account.key, account.version),
+    "mistral": lambda account: MistralDialect(OpenAIDialect(account.name, account.base_url, account.key)),
     "openai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
 }
 """Every dialect by name: how to make one for an account."""

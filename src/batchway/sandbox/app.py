@@ -1,16 +1,16 @@
 """The sandbox as an ASGI application: finds the provider by its prefix, lets faults strike, delivers, books."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from msgspec import structs
 
 from batchway.sandbox import admin
+from batchway.sandbox.blobs import Blob
 from batchway.sandbox.contract import Dialect, Outcome, Peek, Plan, Refused, Route, Visit
 from batchway.sandbox.delivery import ClientLeft, Connection, Message, Receive, Send, deliver, deliver_whole
 from batchway.sandbox.dialects import speak
-from batchway.sandbox.faults import AnyRule
+from batchway.sandbox.faults import AnyFault
 from batchway.sandbox.ledger import Line
 from batchway.sandbox.state import Sandbox
 
@@ -38,14 +38,15 @@ class _App:
             return  # before its request was whole, or after its call was booked: nothing is left to do
 
     async def _answer(self, scope: Message, connection: Connection) -> None:
-        body = await connection.body(self._sandbox.max_body)
         provider, path = split(scope["path"])
         if provider in admin.PLACES:
-            plan = admin.answer(self._sandbox, scope["method"], scope["path"], scope["query_string"], body or b"")
-            await deliver_whole(plan, connection, _book_nothing)
+            await self._show(scope, connection)
             return
         dialect = self._dialect(provider)
         headers = tuple(scope["headers"])
+        route = dialect.find(scope["method"], path) or _nowhere(scope["method"], path)
+        receive = connection.spool if route.bulky else connection.body
+        body = await receive(self._sandbox.max_body)
         visit = Visit(
             number=self._sandbox.next_number(),
             at=self._sandbox.now(),
@@ -54,11 +55,14 @@ class _App:
             path=path,
             query=scope["query_string"],
             headers=headers,
-            body=body or b"",
+            body=body if isinstance(body, bytes) else b"",
+            bulk=body if isinstance(body, Blob) else None,
             key=dialect.key(headers),
         )
-        route = dialect.find(visit.method, path) or _nowhere(visit)
+        if route.settled:
+            await self._sandbox.batches.settle(visit.at)
         rules = self._sandbox.faults.strike(route.endpoint, visit, dialect)
+        visit = structs.replace(visit, faults=rules) if rules else visit
         plan = self._plan(dialect, _too_large if body is None else route.answer, visit, rules)
         book = partial(_book, self._sandbox, dialect, visit, route.endpoint, rules)
         if plain(plan):
@@ -66,8 +70,15 @@ class _App:
         else:
             await deliver(plan, connection, book, self._sandbox.count)
 
+    async def _show(self, scope: Message, connection: Connection) -> None:
+        """Answer about the sandbox itself, batches brought up to the present."""
+        body = await connection.body(self._sandbox.max_body)
+        await self._sandbox.batches.settle(self._sandbox.now())
+        plan = admin.answer(self._sandbox, scope["method"], scope["path"], scope["query_string"], body or b"")
+        await deliver_whole(plan, connection, _book_nothing)
+
     def _plan(
-        self, dialect: Dialect, answer: Callable[[Visit], Plan], visit: Visit, rules: tuple[AnyRule, ...]
+        self, dialect: Dialect, answer: Callable[[Visit], Plan], visit: Visit, rules: tuple[AnyFault, ...]
     ) -> Plan:
         plan = Plan(outcome="refused") if any(rule.refuses for rule in rules) else _decide(dialect, answer, visit)
         if not rules:
@@ -105,9 +116,9 @@ def _decide(dialect: Dialect, answer: Callable[[Visit], Plan], visit: Visit) -> 
     return structs.replace(plan, headers=(*plan.headers, identity, *headers))
 
 
-def _nowhere(visit: Visit) -> Route:
+def _nowhere(method: str, path: str) -> Route:
     def answer(_: Visit) -> Plan:
-        raise Refused(404, f"Invalid URL ({visit.method} {visit.path})", code="unknown_url")
+        raise Refused(404, f"Invalid URL ({method} {path})", code="unknown_url")
 
     return Route("unknown", answer)
 
@@ -121,7 +132,7 @@ def _book(
     dialect: Dialect,
     visit: Visit,
     endpoint: str,
-    rules: tuple[AnyRule, ...],
+    rules: tuple[AnyFault, ...],
     plan: Plan,
     outcome: Outcome,
     output: int,
@@ -146,7 +157,7 @@ def _book(
             cached=0 if refused else bill.cached,
             stream=peek.stream,
             request_id=visit.request_id,
-            request_hash=hashlib.blake2b(visit.body, digest_size=8).hexdigest(),
+            request_hash=visit.digest,
             idempotency_key=visit.header(b"idempotency-key"),
             faults=tuple(rule.kind for rule in rules),
         )

@@ -4,7 +4,8 @@ A dialect decides (pure: `Visit` to `Plan`), faults bend the plan, `delivery` ca
 for every dialect and endpoint.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -14,6 +15,29 @@ Lane = Literal["direct", "flex", "batch"]
 Outcome = Literal["completed", "refused", "cut", "aborted"]
 """completed: answered whole. refused: an error, nothing done, nothing billed. cut: work done and billed, but what was
 sent is not a whole answer. aborted: the client left first; what was produced until then is billed."""
+
+
+class Bulk(Protocol):
+    """A request body that is kept aside, since it may be large (`blobs.Blob`)."""
+
+    size: int
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, a block at a time."""
+        ...
+
+    def digest(self) -> str:
+        """Its hash, as the ledger has it."""
+        ...
+
+
+class Fault(Protocol):
+    """A fault rule that applies to a visit (`rules.Rule`)."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the fault."""
+        ...
 
 
 class Visit(Struct, frozen=True, kw_only=True, gc=False):
@@ -28,17 +52,36 @@ class Visit(Struct, frozen=True, kw_only=True, gc=False):
     query: bytes = b""
     headers: Headers = ()
     body: bytes = b""
+    bulk: Bulk | None = None
+    """The body of a route that is `bulky`, instead of `body`."""
     key: str = ""
     """The API key it carries, in whatever header the dialect uses; empty if none."""
+    faults: tuple[Fault, ...] = ()
+    """The rules that struck it: what a batch is made with, it keeps."""
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (lower-case name), or None."""
         return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
     @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.bulk is None else self.bulk.size
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b (8 bytes) of the body as it came: equal bytes, equal hash."""
+        return digest(self.body) if self.bulk is None else self.bulk.digest()
+
+    @property
     def request_id(self) -> str:
         """What the provider calls this request; the same for the same number."""
         return f"req_{self.number:032x}"
+
+
+def digest(body: bytes) -> str:
+    """BLAKE2b of 8 bytes, in hexadecimal."""
+    return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
 class Peek(Struct, frozen=True, kw_only=True):
@@ -75,7 +118,8 @@ class Plan(Struct, frozen=True, kw_only=True, gc=False):
 
     status: int = 200
     headers: Headers = ()
-    parts: tuple[Part, ...] = ()
+    parts: Sequence[Part] = ()
+    """A tuple; or `blobs.Blocks`, read from disk as they are sent."""
     streaming: bool = False
     """Chunked, frame by frame; otherwise the length is declared."""
     bill: Bill = Bill()
@@ -119,6 +163,10 @@ class Route(Struct, frozen=True):
 
     endpoint: str
     answer: Callable[[Visit], Plan]
+    bulky: bool = False
+    """The body is kept aside as `Visit.bulk`, on disk if it is large."""
+    settled: bool = False
+    """Batches are brought up to the present before it answers."""
 
 
 class Dialect(Protocol):

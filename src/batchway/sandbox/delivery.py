@@ -4,9 +4,10 @@ A call is booked before its last bytes go out, so whoever holds a whole answer f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
+from batchway.sandbox.blobs import Blob, Blocks
 from batchway.sandbox.contract import Headers, Outcome, Part, Plan
 
 Message = MutableMapping[str, Any]
@@ -54,6 +55,18 @@ class Connection:
                 pieces.append(message["body"])
             more = message["more_body"]
         return b"".join(pieces) if size <= limit else None
+
+    async def spool(self, limit: int) -> Blob | None:
+        """The request body kept aside; None if it is longer than `limit` bytes. Raises ClientLeft."""
+        blob, more = Blob(), True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            if blob.size <= limit:
+                blob.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return blob if blob.size <= limit else None
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
@@ -141,8 +154,12 @@ def _pieces(part: Part, rate: float | None) -> Iterator[bytes]:
 def _framing(plan: Plan) -> Headers:
     if plan.streaming:
         return plan.headers
-    length = plan.length if plan.length is not None else sum(len(part.data) for part in plan.parts)
+    length = plan.length if plan.length is not None else _size(plan.parts)
     return (*plan.headers, (b"content-length", str(length).encode()))
+
+
+def _size(parts: Sequence[Part]) -> int:
+    return parts.size if isinstance(parts, Blocks) else sum(len(part.data) for part in parts)
 
 
 def _produced(sent: list[str], count: Callable[[str], int]) -> int:

@@ -3,11 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from batchway.sandbox.anthropic import Anthropic
 from batchway.sandbox.contract import Dialect
+from batchway.sandbox.gemini import Gemini
+from batchway.sandbox.mistral import Mistral
 from batchway.sandbox.openai import OpenAI
 from batchway.sandbox.state import Sandbox
 
-DIALECTS: Final[Mapping[str, Callable[[Sandbox], Dialect]]] = {"openai": OpenAI}
+DIALECTS: Final[Mapping[str, Callable[[Sandbox], Dialect]]] = {
+    "anthropic": Anthropic,
+    "gemini": Gemini,
+    "mistral": Mistral,
+    "openai": OpenAI,
+}
 """Provider name (the first segment of the path) to its dialect."""
 
 

@@ -6,54 +6,19 @@ applied, in the order in which the rules were given.
 """
 
 import math
-from typing import Annotated, ClassVar
+from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
-from batchway.sandbox.contract import Dialect, Part, Peek, Plan, Refused, Visit
-
-Positive = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
+from batchway.sandbox import packed
+from batchway.sandbox.batch_faults import BatchFault
+from batchway.sandbox.contract import Dialect, Fault, Part, Peek, Plan, Refused, Visit
+from batchway.sandbox.rules import NotNegative, Positive, Rule
 
 FILLER = 65536
 """Bytes of the block that an oversized body repeats, so that the sandbox itself stays small."""
-
-
-class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which calls a rule is for; None matches any."""
-
-    provider: str | None = None
-    endpoint: str | None = None
-    """`chat`, `embeddings`, `responses`, `models`, or a dialect's further endpoints."""
-    model: str | None = None
-    text: str | None = None
-    """Contained in the request body as sent (the raw bytes, so JSON escapes count)."""
-
-
-class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What every kind has. Subclasses override `bend`."""
-
-    for_streams: ClassVar[bool | None] = None
-    """True: matches streaming calls only; False: whole answers only; None: both."""
-
-    match: Match = Match()
-    count: Positive | None = 1
-    skip: NotNegative = 0
-
-    @property
-    def kind(self) -> str:
-        """The name of the fault, as in JSON."""
-        return str(self.__struct_config__.tag)
-
-    @property
-    def refuses(self) -> bool:
-        """The dialect never sees the call: nothing is done and nothing billed."""
-        return False
-
-    def bend(self, plan: Plan, dialect: Dialect, /) -> Plan:
-        """The plan with this fault in it. (Of a refused call the outcome stays `refused`: `app` sees to that.)"""
-        raise NotImplementedError
 
 
 class Status(Rule, frozen=True, kw_only=True, tag="status"):
@@ -219,6 +184,35 @@ class WrongShape(Rule, frozen=True, kw_only=True, tag="wrong_shape"):
         return structs.replace(plan, parts=parts, outcome="cut")
 
 
+class Packed(Rule, frozen=True, kw_only=True, tag="packed"):
+    """The model answers a packed prompt wrongly: `how`, for `share` (0 to 1) of them, chosen by `seed`."""
+
+    how: packed.How
+    share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    seed: int = 0
+
+    @property
+    def refuses(self) -> bool:
+        return self.how == "filtered"
+
+    def hits(self, visit: Visit) -> bool:
+        """Whether it is a packed prompt, and of the share that goes wrong."""
+        return packed.is_packed(visit.body) and packed.struck(self.seed, visit.body, self.share)
+
+    def bend(self, plan: Plan, dialect: Dialect, /) -> Plan:
+        """Only a content filter shows here: all else is in the model's words already (`misbehaviour`)."""
+        return dialect.refusal(Refused(400, FILTERED, code="content_filter")) if self.refuses else plan
+
+
+def misbehaviour(faults: Iterable[Fault]) -> packed.How | None:
+    """How the model goes wrong in a visit with these faults, if it does. What it says must be known before it is
+    counted and billed, so this fault cannot bend a plan as the others do."""
+    return next((fault.how for fault in faults if isinstance(fault, Packed)), None)
+
+
+FILTERED = "The response was filtered due to the prompt triggering the content management policy."
+"""As Azure OpenAI says it, with status 400 and code `content_filter`; nothing is billed."""
+
 BROKEN = {"hang_up": True, "outcome": "cut", "partial": True}
 
 AnyRule = (
@@ -234,12 +228,17 @@ AnyRule = (
     | ErrorFrame
     | EmptyBody
     | WrongShape
+    | Packed
 )
+"""What can go wrong with a call."""
 
-_rules = msgspec.json.Decoder(list[AnyRule])
+AnyFault = AnyRule | BatchFault
+"""And with a batch."""
+
+_rules = msgspec.json.Decoder(list[AnyFault])
 
 
-def read(body: bytes) -> list[AnyRule]:
+def read(body: bytes) -> list[AnyFault]:
     """Rules from JSON. Raises msgspec.DecodeError, which says what is wrong and where."""
     return _rules.decode(body)
 
@@ -247,7 +246,7 @@ def read(body: bytes) -> list[AnyRule]:
 class Armed(Struct):
     """A rule and how often it has matched and been applied."""
 
-    rule: AnyRule
+    rule: AnyFault
     matched: int = 0
     applied: int = 0
 
@@ -268,7 +267,7 @@ class Faults:
     def __init__(self) -> None:
         self.armed: list[Armed] = []
 
-    def switch_on(self, rules: list[AnyRule]) -> None:
+    def switch_on(self, rules: list[AnyFault]) -> None:
         """Add rules after those that are on already."""
         self.armed += [Armed(rule) for rule in rules]
 
@@ -276,7 +275,7 @@ class Faults:
         """Remove all rules."""
         self.armed = []
 
-    def strike(self, endpoint: str, visit: Visit, dialect: Dialect) -> tuple[AnyRule, ...]:
+    def strike(self, endpoint: str, visit: Visit, dialect: Dialect) -> tuple[AnyFault, ...]:
         """The rules that apply to this call, each counted."""
         if not self.armed:
             return ()
@@ -284,14 +283,17 @@ class Faults:
         return tuple(armed.rule for armed in self.armed if _matches(armed.rule, endpoint, visit, peek) and armed.fire())
 
 
-def _matches(rule: AnyRule, endpoint: str, visit: Visit, peek: Peek) -> bool:
+def _matches(rule: Rule, endpoint: str, visit: Visit, peek: Peek) -> bool:
     match = rule.match
     return (
         match.provider in (None, visit.provider)
         and match.endpoint in (None, endpoint)
         and match.model in (None, peek.model)
+        and rule.for_endpoint in (None, endpoint)
         and (match.text is None or match.text.encode() in visit.body)
+        and (match.larger is None or visit.size > match.larger)
         and rule.for_streams in (None, peek.stream)
+        and (not isinstance(rule, Packed) or rule.hits(visit))
     )
 
 

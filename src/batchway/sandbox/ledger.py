@@ -1,7 +1,8 @@
 """The billing ledger: one line per call, in the order in which the calls ended, with totals that outlive old lines."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -9,8 +10,11 @@ from msgspec import Struct
 from batchway.sandbox.contract import Outcome
 
 
-class Line(Struct, frozen=True, kw_only=True, gc=False):
-    """One call as the provider would bill it. Tokens; `at` is seconds since the epoch, when the request came."""
+class Line(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One call, or one line of a batch, as the provider would bill it. Tokens.
+
+    `at` is seconds since the epoch: when the request came, or when the line was done.
+    """
 
     n: int
     at: float
@@ -34,6 +38,9 @@ class Line(Struct, frozen=True, kw_only=True, gc=False):
     idempotency_key: str | None
     faults: tuple[str, ...]
     """The kinds of the fault rules that were applied."""
+    batch_id: str | None = None
+    """The batch that it was a line of, and its custom_id there."""
+    custom_id: str | None = None
 
 
 class Totals(Struct):
@@ -75,6 +82,15 @@ class View(Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
 
+class Billed(Struct, frozen=True, kw_only=True):
+    """What `GET /sandbox/ledger/requests` answers."""
+
+    dropped: int
+    """Lines (of the whole ledger) that were let go: if there are any, the counts may be too low."""
+    billed: dict[str, int]
+    """How often each request was billed for tokens, its answer whole or not: by hash of its body, or by custom_id."""
+
+
 class Ledger:
     """Append-only, bounded to the last `keep` lines."""
 
@@ -108,6 +124,17 @@ class Ledger:
             lines=tuple(found[max(0, len(found) - limit) :]),
         )
 
+    def billed(self, by: Literal["request_hash", "custom_id"], where: Mapping[str, str]) -> Billed:
+        """How often each request was billed in the lines that match (also by `batch_id`) and are still kept."""
+        names = self._check(where, (*GROUP, "batch_id"))
+        counts = Counter(
+            getattr(line, by)
+            for line in self._lines
+            if line.input + line.output and all(getattr(line, name) == where[name] for name in names)
+        )
+        counts.pop(None, None)  # calls outside a batch have no custom_id
+        return Billed(dropped=self._written - len(self._lines), billed=dict(counts))
+
     def clear(self) -> None:
         """Forget lines and totals and start again at 1."""
         self._lines.clear()
@@ -122,8 +149,9 @@ class Ledger:
                 total.add(part)
         return total
 
-    def _check(self, names: Iterable[str]) -> list[str]:
-        unknown = sorted(set(names) - set(GROUP))
+    def _check(self, names: Iterable[str], allowed: tuple[str, ...] = GROUP) -> list[str]:
+        unknown = sorted(set(names) - set(allowed))
         if unknown:
-            raise msgspec.ValidationError(f"Cannot filter by {', '.join(unknown)}; allowed: {', '.join(GROUP)}, limit.")
+            message = f"Cannot filter by {', '.join(unknown)}; allowed: {', '.join(allowed)}, limit."
+            raise msgspec.ValidationError(message)
         return list(names)

@@ -62,7 +62,7 @@ def answer(question: Question, number: int, words: int, count: Callable[[str], i
     """One `Said` per choice. `number` tells sampled answers to the same question apart; `words` is their length."""
     digest = hashlib.blake2b(question.canonical, digest_size=6).hexdigest()
     return tuple(
-        _limit(_say(question, digest, _variant(question, number, index), words), question, count)
+        limited(_say(question, digest, _variant(question, number, index), words), question, count)
         for index in range(question.choices)
     )
 
@@ -93,7 +93,8 @@ def ramble(start: str, words: int) -> str:
     return " ".join([VOCABULARY[die & 63] for die in dice])
 
 
-def _limit(text: str, question: Question, count: Callable[[str], int]) -> Said:
+def limited(text: str, question: Question, count: Callable[[str], int]) -> Said:
+    """These words as the answer to a question, cut at its limit of tokens."""
     tool = question.tool.name if question.tool else None
     tokens = count(text)
     if question.limit is None or tokens <= question.limit:

@@ -1,10 +1,13 @@
 """A sandbox: what it was given (counter, clock, sleep), what it is told (models, keys, bounds), what it keeps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from batchway.sandbox.batch_contract import Schedule, lasting
+from batchway.sandbox.batching import Batches
 from batchway.sandbox.delivery import Sleep
 from batchway.sandbox.faults import Faults
 from batchway.sandbox.ledger import Ledger
+from batchway.sandbox.offers import OFFERS, OPENAI, Offer
 
 MODELS = (
     "gpt-6-astra",
@@ -48,10 +51,15 @@ class Sandbox:
         tokens_per_minute: int | None = None,
         keep_lines: int = 100_000,
         max_body: int = 256 * 2**20,
+        batch_seconds: float = 2.0,
+        batch_schedule: Schedule | None = None,
+        offers: Mapping[str, Offer] = OFFERS,
     ) -> None:
         """`keys`: the only API keys accepted (None: any but `invalid`). `strict`: refuse models that are not listed and
         parameters that the endpoint does not have. `words`: length of an answer. The two limits are per key and
         provider; where one is given, answers carry rate-limit headers and what exceeds it is a 429. `max_body`: bytes.
+        `batch_seconds`: from a batch's creation to its completion; `batch_schedule` says it step by step instead.
+        `offers`: what providers' Batch APIs take.
         """
         self.now = now
         self.sleep = sleep
@@ -65,12 +73,19 @@ class Sandbox:
         self.max_body = max_body
         self.faults = Faults()
         self.ledger = Ledger(keep_lines)
+        self.batch_schedule = lasting(batch_seconds) if batch_schedule is None else batch_schedule
+        self.batches = Batches()
+        self.offers = dict(offers)
         self._number = 0
 
     def next_number(self) -> int:
         """A number for a request, from 1; ids and sampled answers are made of it."""
         self._number += 1
         return self._number
+
+    def offer(self, provider: str) -> Offer:
+        """The terms of a provider's Batch API."""
+        return self.offers.get(provider, OPENAI)
 
     def accepts(self, key: str) -> bool:
         """Whether an API key may be used."""

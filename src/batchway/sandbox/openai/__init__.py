@@ -7,15 +7,19 @@ from msgspec import Struct
 
 from batchway.sandbox.contract import Headers, Lane, Part, Peek, Plan, Refused, Route, Visit
 from batchway.sandbox.openai.allowance import Allowance
+from batchway.sandbox.openai.batches import BATCHES, CANCEL, Batches
 from batchway.sandbox.openai.chat import complete, frame
 from batchway.sandbox.openai.embeddings import embed
+from batchway.sandbox.openai.files import CONTENT, FILES, Files
 from batchway.sandbox.openai.models import list_models, show_model
 from batchway.sandbox.openai.parameters import JSON
+from batchway.sandbox.openai.reading import error_object
 from batchway.sandbox.openai.responses import respond
 from batchway.sandbox.state import Sandbox
 
 BEARER = b"bearer "
 MODELS = "/v1/models/"
+ID = "{id}"
 
 
 class _Glance(Struct):
@@ -38,6 +42,7 @@ class OpenAI:
             ("POST", "/v1/embeddings"): Route("embeddings", self._charged(embed)),
             ("POST", "/v1/responses"): Route("responses", self._charged(respond)),
             ("GET", "/v1/models"): Route("models", lambda _: list_models(sandbox)),
+            **_batch_routes(sandbox),
         }
         self._one_model = Route("models", lambda visit: show_model(sandbox, visit))
 
@@ -45,7 +50,7 @@ class OpenAI:
         """The route of a path. A model's id may hold slashes."""
         if method == "GET" and path.startswith(MODELS):
             return self._one_model
-        return self._routes.get((method, path))
+        return self._routes.get((method, path)) or self._routes.get((method, _without_id(path)))
 
     def key(self, headers: Headers) -> str:
         """The bearer of the Authorization header."""
@@ -76,16 +81,36 @@ class OpenAI:
         headers = JSON
         if refused.retry_after is not None:
             headers = (*JSON, (b"retry-after", f"{refused.retry_after:g}".encode()))
-        body = msgspec.json.encode({"error": _error(refused)})
+        body = msgspec.json.encode({"error": error_object(refused)})
         return Plan(status=refused.status, headers=headers, parts=(Part(body),), outcome="refused")
 
     def error_frame(self, refused: Refused) -> bytes:
         """`data: {"error": …}`, which OpenAI's SDK raises as APIError."""
-        return frame({"error": _error(refused)})
+        return frame({"error": error_object(refused)})
 
     def _charged(self, answer: Callable[[Sandbox, Visit], Plan]) -> Callable[[Visit], Plan]:
         return lambda visit: self._allowance.charge(visit, answer(self._sandbox, visit))
 
 
-def _error(refused: Refused) -> dict[str, str | None]:
-    return {"message": refused.message, "type": refused.kind, "param": refused.param, "code": refused.code}
+def _batch_routes(sandbox: Sandbox) -> dict[tuple[str, str], Route]:
+    """Files and batches, with state of their own."""
+    files = Files(sandbox)
+    batches = Batches(sandbox, files)
+    one_file, one_batch = f"{FILES}/{ID}", f"{BATCHES}/{ID}"
+    return {
+        ("POST", FILES): Route("files.create", files.upload, bulky=True, settled=True),
+        ("GET", FILES): Route("files.list", files.list, settled=True),
+        ("GET", one_file): Route("files.retrieve", files.show, settled=True),
+        ("DELETE", one_file): Route("files.delete", files.delete, settled=True),
+        ("GET", one_file + CONTENT): Route("files.content", files.content, settled=True),
+        ("POST", BATCHES): Route("batches.create", batches.create, settled=True),
+        ("GET", BATCHES): Route("batches.list", batches.list, settled=True),
+        ("GET", one_batch): Route("batches.retrieve", batches.show, settled=True),
+        ("POST", one_batch + CANCEL): Route("batches.cancel", batches.cancel, settled=True),
+    }
+
+
+def _without_id(path: str) -> str:
+    """`/v1/files/file-1/content` becomes `/v1/files/{id}/content`."""
+    steps = path.split("/")
+    return "/".join((*steps[:3], ID, *steps[4:]))

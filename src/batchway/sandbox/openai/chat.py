@@ -3,10 +3,12 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
+from batchway.sandbox import packed
 from batchway.sandbox.contract import Part, Plan, Refused, Visit
-from batchway.sandbox.model import Question, Said, answer, identify
+from batchway.sandbox.faults import misbehaviour
+from batchway.sandbox.model import Question, Said, answer, identify, limited
 from batchway.sandbox.openai.parameters import (
     EVENTS,
     JSON,
@@ -96,7 +98,7 @@ def complete(sandbox: Sandbox, visit: Visit) -> Plan:
             400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
         )
     question = _question(body)
-    said = answer(question, visit.number, sandbox.words, sandbox.count)
+    said = _said(body, question, sandbox, visit)
     cost = bill(body.model, body.service_tier, _prompt_tokens(body, sandbox), said)
     head = {
         "id": identify("chatcmpl-", question.canonical, visit.number),
@@ -113,11 +115,36 @@ def complete(sandbox: Sandbox, visit: Visit) -> Plan:
     return Plan(headers=JSON, parts=(Part(_encode(whole)),), bill=cost)
 
 
+def _said(body: Body, question: Question, sandbox: Sandbox, visit: Visit) -> tuple[Said, ...]:
+    """The model's words: of a packed prompt what it would say to each item alone, unless a fault has it go wrong."""
+    together = packed.understand(question.prompt) if body.messages[-1].role == "user" else None
+    if together is None:
+        return answer(question, visit.number, sandbox.words, sandbox.count)
+    answers = [
+        packed.Item(item.id, answer(_alone(body, item.text), visit.number, sandbox.words, sandbox.count)[0].text)
+        for item in together.items
+    ]
+    how = misbehaviour(visit.faults)
+    if how is None:
+        return (limited(packed.say(together.shape, answers), question, sandbox.count),)
+    text, cut = packed.misbehave(how, together.shape, answers, visit.request_id)
+    said = limited(text, question, sandbox.count)
+    return (structs.replace(said, cut=said.cut or cut),)
+
+
+def _alone(body: Body, text: str) -> Question:
+    """The question that one item is: the same conversation with its text as the last message."""
+    last = structs.replace(body.messages[-1], content=text)
+    return _question(
+        structs.replace(body, messages=[*body.messages[:-1], last], max_tokens=None, max_completion_tokens=None)
+    )
+
+
 def _question(body: Body) -> Question:
     tool = wanted_tool([each.function for each in body.tools or ()], body.tool_choice)
     schema = _schema(body.response_format)
     return Question(
-        canonical=_encode((body.model, body.messages, body.seed, body.response_format, tool)),
+        canonical=_encode((body.model, [_plain(m) for m in body.messages], body.seed, body.response_format, tool)),
         prompt=next((" ".join(texts(m.content)) for m in reversed(body.messages) if m.role == "user"), ""),
         sampled=sampled(body.temperature, body.seed),
         seed=body.seed,
@@ -126,6 +153,14 @@ def _question(body: Body) -> Question:
         limit=body.max_completion_tokens or body.max_tokens,
         choices=body.n or 1,
     )
+
+
+def _plain(message: Message) -> Message:
+    """A message of one text part is the text: the model reads the same."""
+    content = message.content
+    if isinstance(content, list) and len(content) == 1 and isinstance(text := content[0].get("text"), str):
+        return structs.replace(message, content=text)
+    return message
 
 
 def _schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def require_model(model: str, sandbox: Sandbox) -> None:
 
 def explain(problem: str) -> Refused:
     """msgspec's words for what is wrong, as OpenAI's error."""
-    where = re.search(r" - at `\$\.?([^`]*)`", problem)
+    where = re.search(r"`\$\.?([^`]*)`", problem)
     path = where[1] if where else ""
     missing = re.search(r"missing required field `([^`]+)`", problem)
     if missing:
@@ -49,6 +49,11 @@ def explain(problem: str) -> Refused:
     what = problem.partition(" - at")[0]
     code = "invalid_type" if ", got " in what else "invalid_value"
     return Refused(400, f"Invalid value for '{path}': {what}.", param=path or None, code=code)
+
+
+def error_object(refused: Refused) -> dict[str, str | None]:
+    """What stands under `error`, in answers and in the lines of batches."""
+    return {"message": refused.message, "type": refused.kind, "param": refused.param, "code": refused.code}
 
 
 def _check_names(body: bytes, known: frozenset[str]) -> None:

@@ -1,0 +1,5 @@
+"""Anthropic Messages: OpenAI chat in, Messages out, and the same way back (providers.md §10)."""
+
+from batchway.providers.anthropic.dialect import AnthropicDialect
+
+__all__ = ["AnthropicDialect"]

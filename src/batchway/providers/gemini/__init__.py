@@ -1,0 +1,5 @@
+"""The Gemini dialect: OpenAI's chat and embeddings said in Google's words, and Google's answers in OpenAI's."""
+
+from batchway.providers.gemini.dialect import GeminiDialect
+
+__all__ = ["GeminiDialect"]

@@ -1,0 +1,66 @@
+"""What each provider's Batch API takes, as rows: endpoints, windows, limits (providers.md §2, §3.6, §7 to §9)."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from batchway.sandbox.rules import NotNegative, Positive
+
+MEGABYTE = 1024 * 1024
+DAY = 86_400
+HOUR = 3_600
+
+
+class Offer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One provider's terms. The defaults are OpenAI's; None is no limit."""
+
+    endpoints: tuple[str, ...] = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
+    windows: tuple[str, ...] = ("24h",)
+    created_status: Annotated[int, Meta(ge=200, le=299)] = 200
+    most_requests: Positive | None = 50_000
+    most_bytes: Positive = 200 * MEGABYTE
+    """Of an input file."""
+    most_files: NotNegative | None = None
+    """That a key may have stored."""
+    creations_per_hour: Positive | None = 2_000
+    enqueued_tokens: Positive | None = None
+    """Prompt tokens in live batches, per key and model. What exceeds it fails in validation, after a clean create."""
+    one_model: bool = True
+    streams: Literal["strip", "refuse"] = "strip"
+    """What is done with `stream` in a line. (OpenAI's own way is not known: providers.md §3.2.)"""
+    readable_early: bool = False
+    """Result files are named at creation and can be read while the batch runs (providers.md §9)."""
+    fails_if_all_fail: bool = False
+
+
+OPENAI: Final = Offer()
+
+OFFERS: Final[Mapping[str, Offer]] = {
+    "openai": OPENAI,
+    "deepinfra": Offer(endpoints=("/v1/chat/completions", "/v1/embeddings")),
+    "groq": Offer(
+        endpoints=("/v1/chat/completions",),
+        windows=("24h", "48h", *(f"{days}d" for days in range(1, 8))),
+        most_bytes=100 * MEGABYTE,
+        one_model=False,
+    ),
+    "doubleword": Offer(
+        windows=("1h", "24h", "background"),
+        created_status=201,
+        most_bytes=100 * MEGABYTE,
+        creations_per_hour=None,
+        one_model=False,
+        readable_early=True,
+        fails_if_all_fail=True,
+    ),
+}
+"""By provider; a name without a row offers what OpenAI does."""
+
+
+def seconds(window: str) -> float:
+    """How long a completion window is: `24h`, `7d`; any other word has no end (`background`)."""
+    found = re.fullmatch(r"(\d+)([hd])", window)
+    return math.inf if found is None else int(found[1]) * (HOUR if found[2] == "h" else DAY)
