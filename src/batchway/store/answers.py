@@ -1,0 +1,207 @@
+"""Answers on disk, each written in one transaction with what it cost; the first to a request is its answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+
+from batchway.core.types import Answer, Charge, Fault, Lane, Via
+from batchway.store.charges import book
+from batchway.store.chunks import chunks
+from batchway.store.requests import Entry, save_answered
+from batchway.store.tables import answers, is_pending, requests
+
+COMPLETED, FAILED = "completed", "failed"
+
+_json = msgspec.json.Encoder()
+_answer = msgspec.json.Decoder(Answer)
+_fault = msgspec.json.Decoder(Fault)
+
+
+class Result(Struct, frozen=True, kw_only=True, gc=False):
+    """The answer or fault of one request, and what is booked with it."""
+
+    ask: str
+    outcome: Answer | Fault
+    via: Via
+    finished_at: float
+    batch_id: str | None = None
+    packed: int = 1
+    cost: int | None = None
+    saved: int | None = None
+    shared: bool = False
+    """The answer may serve others that ask the same."""
+    charges: tuple[Charge, ...] = ()
+    late_charges: tuple[Charge, ...] = ()
+    """What is booked in their place if another answer was first."""
+
+
+class Record(Struct, frozen=True, kw_only=True, gc=False):
+    """A request that was not saved before, and its result."""
+
+    entry: Entry
+    result: Result
+    bodies: bool = True
+    """Keep what was asked and answered, not only that it was."""
+
+
+class Stored(Struct, frozen=True, kw_only=True, gc=False):
+    """A request as its tenant may see it, and its answer if there is one."""
+
+    request_id: str
+    ask: str
+    status: str
+    """pending, completed, failed or cancelled."""
+    provider: str
+    model: str
+    endpoint: str
+    fingerprint: str
+    lane: Lane
+    asked_at: float
+    deadline: float | None
+    owner: str | None
+    job_id: str | None
+    tags: dict[str, object] | None
+    outcome: Answer | Fault | None = None
+    """Without its body where that was swept."""
+    swept: bool = False
+    """The body was not kept, or not so long."""
+    via: Via | None = None
+    batch_id: str | None = None
+    packed: int = 1
+    finished_at: float | None = None
+    cost: int | None = None
+    saved: int | None = None
+
+
+def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
+    """Write results of saved requests. Returns for each whether it was the first; one that came late, or after its
+    request was cancelled, leaves only its late charges."""
+    waiting = _lock(connection, sorted({result.ask for result in results}))
+    rows, first = [], []
+    for result in results:
+        saved = waiting.pop(result.ask, None)
+        first.append(saved is not None)
+        if saved is not None:
+            rows.append(_row(result, saved.fingerprint, saved.retention, bodies=True))
+    if rows:
+        connection.execute(insert(answers), rows)
+    for status in (COMPLETED, FAILED):
+        asks = [result.ask for result, was in zip(results, first, strict=True) if was and status_of(result) == status]
+        for some in chunks(asks):
+            connection.execute(update(requests).where(requests.c.ask.in_(some)).values(status=status))
+    book(connection, _booked(results, first))
+    return first
+
+
+def record(connection: Connection, records: Sequence[Record]) -> None:
+    """Write requests that were answered before they were written down, with their results."""
+    save_answered(connection, [(each.entry, status_of(each.result), each.bodies) for each in records])
+    rows = [
+        _row(each.result, each.entry.request.fingerprint, each.entry.retention, bodies=each.bodies) for each in records
+    ]
+    connection.execute(insert(answers), rows)
+    book(connection, _booked([each.result for each in records], [True] * len(records)))
+
+
+def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
+    """The tenant's request of this id."""
+    return _one(connection, requests.c.tenant == tenant, requests.c.request_id == request_id)
+
+
+def find_shared(connection: Connection, tenant: str, fingerprint: str, since: float) -> Stored | None:
+    """The tenant's newest request that was answered since then and may serve others that ask the same."""
+    same = requests.c.tenant == tenant, answers.c.fingerprint == fingerprint, answers.c.finished_at >= since
+    newest = _FOUND.where(*same, answers.c.body.is_not(None)).order_by(answers.c.finished_at.desc()).limit(1)
+    read = connection.execute(newest).one_or_none()
+    return None if read is None else _stored(read)
+
+
+def status_of(result: Result) -> str:
+    """What the status of its request is."""
+    return COMPLETED if isinstance(result.outcome, Answer) else FAILED
+
+
+def _lock(connection: Connection, asks: Sequence[str]) -> dict[str, Any]:
+    """Those that wait for an answer. Locked in one order, so that two writers never wait for each other."""
+    found: dict[str, Any] = {}
+    for some in chunks(asks):
+        rows = select(requests.c.ask, requests.c.fingerprint, requests.c.retention)
+        waiting = rows.where(requests.c.ask.in_(some), is_pending).order_by(requests.c.ask).with_for_update()
+        found |= {read.ask: read for read in connection.execute(waiting)}
+    return found
+
+
+def _booked(results: Sequence[Result], first: Sequence[bool]) -> list[Charge]:
+    return [
+        charge
+        for result, was in zip(results, first, strict=True)
+        for charge in (result.charges if was else result.late_charges)
+    ]
+
+
+def _row(result: Result, fingerprint: str, retention: float | None, *, bodies: bool) -> dict[str, Any]:
+    outcome = result.outcome
+    rest = _json.encode(msgspec.structs.replace(outcome, body=b"" if isinstance(outcome, Answer) else None)).decode()
+    body = outcome.body if bodies else None
+    return {
+        "ask": result.ask,
+        "status": 200 if isinstance(outcome, Answer) else outcome.status,
+        "body": body,
+        "answer": rest if isinstance(outcome, Answer) else None,
+        "fault": rest if isinstance(outcome, Fault) else None,
+        "fingerprint": fingerprint if result.shared and body is not None else None,
+        "via": result.via,
+        "batch_id": result.batch_id,
+        "packed": result.packed,
+        "finished_at": result.finished_at,
+        "keep_until": None if retention is None or not bodies else result.finished_at + retention,
+        "cost": result.cost,
+        "saved": result.saved,
+    }
+
+
+_FOUND: Select[Any] = select(
+    requests.c.request_id,
+    requests.c.ask,
+    requests.c.status,
+    requests.c.provider,
+    requests.c.model,
+    requests.c.endpoint,
+    requests.c.fingerprint,
+    requests.c.lane,
+    requests.c.asked_at,
+    requests.c.deadline,
+    requests.c.owner,
+    requests.c.job_id,
+    requests.c.tags,
+    answers.c.body,
+    answers.c.answer,
+    answers.c.fault,
+    answers.c.via,
+    answers.c.batch_id,
+    answers.c.packed,
+    answers.c.finished_at,
+    answers.c.cost,
+    answers.c.saved,
+).outerjoin(answers, answers.c.ask == requests.c.ask)
+
+
+def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Stored | None:
+    read = connection.execute(_FOUND.where(*conditions)).one_or_none()
+    return None if read is None else _stored(read)
+
+
+def _stored(read: Any) -> Stored:
+    fields = dict(read._mapping)
+    body, answer, fault = fields.pop("body"), fields.pop("answer"), fields.pop("fault")
+    fields["tags"] = None if fields["tags"] is None else msgspec.json.decode(fields["tags"])
+    fields["packed"] = fields["packed"] or 1
+    outcome: Answer | Fault | None = None
+    if answer is not None:
+        outcome = msgspec.structs.replace(_answer.decode(answer), body=body or b"")
+    elif fault is not None:
+        outcome = msgspec.structs.replace(_fault.decode(fault), body=body)
+    return Stored(**fields, outcome=outcome, swept=answer is not None and body is None)

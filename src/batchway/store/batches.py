@@ -1,0 +1,127 @@
+"""Batches as the gateway's people look at them: listed, hidden, purged, and counted beside what still waits.
+
+A job may hold requests of several tenants, so all of this is for those who may see them all (admin scope).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, tuple_, update
+
+from batchway.core.job import Job
+from batchway.store.chunks import chunks
+from batchway.store.jobs import decode
+from batchway.store.tables import is_pending, jobs, requests
+
+IN_JOB = "in_job"
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """A job, and what only its row knows of it."""
+
+    job: Job
+    finished_at: float | None
+    hidden: bool
+    owner: str | None
+    """Who holds it at the moment."""
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which jobs. What is None says nothing."""
+
+    ids: tuple[str, ...] | None = None
+    """Ours."""
+    provider: str | None = None
+    states: tuple[str, ...] | None = None
+    finished: bool | None = None
+    created_before: float | None = None
+    hidden: bool | None = False
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """How many there are of one provider and model in one state."""
+
+    provider: str
+    model: str
+    state: str
+    n: int
+    tokens: int
+
+
+def find(connection: Connection, batch_id: str) -> Batch | None:
+    """The job of this id, ours or the provider's, hidden or not."""
+    known = _BATCH.where(or_(jobs.c.id == batch_id, jobs.c.provider_batch_id == batch_id))
+    read = connection.execute(known.order_by(jobs.c.created_at).limit(1)).one_or_none()
+    return None if read is None else _batch(read)
+
+
+def search(connection: Connection, which: Filter, *, limit: int = 100, after: str | None = None) -> list[Batch]:
+    """Jobs, newest first; `after`: those that follow the job of that id."""
+    found = _BATCH.where(*_conditions(which))
+    if after is not None:
+        place = select(jobs.c.created_at, jobs.c.id).where(jobs.c.id == after)
+        read = connection.execute(place).one_or_none()
+        if read is None:
+            return []
+        found = found.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(read.created_at, read.id))
+    newest = found.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    return [_batch(read) for read in connection.execute(newest)]
+
+
+def hide(connection: Connection, batch_id: str) -> bool:
+    """Show it no more. Its charges, its requests and what `explain` says of it stay."""
+    return connection.execute(update(jobs).where(jobs.c.id == batch_id).values(hidden=True)).rowcount == 1
+
+
+def purge(connection: Connection, which: Filter, *, dry_run: bool = False) -> list[str]:
+    """Hide the finished ones of these. Returns their ids, the oldest first; `dry_run`: without doing it."""
+    finished = jobs.c.finished_at.is_not(None), jobs.c.hidden.is_(False)
+    ids = list(connection.scalars(select(jobs.c.id).where(*_conditions(which), *finished).order_by(jobs.c.created_at)))
+    for some in chunks([] if dry_run else ids):
+        connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(hidden=True))
+    return ids
+
+
+def count_jobs(connection: Connection) -> list[Count]:
+    """The jobs that are not hidden, by provider, model and state."""
+    group = jobs.c.provider, jobs.c.model, jobs.c.state
+    found = select(*group, func.count(), func.sum(jobs.c.tokens)).where(jobs.c.hidden.is_(False))
+    return [_count(*read) for read in connection.execute(found.group_by(*group).order_by(*group))]
+
+
+def count_waiting(connection: Connection) -> list[Count]:
+    """The requests without an answer, by provider, model and state: the lane they are to take, or `in_job`."""
+    state = case((requests.c.job_id.is_not(None), IN_JOB), else_=requests.c.lane).label("state")
+    found = select(requests.c.provider, requests.c.model, state, func.count(), func.sum(requests.c.tokens))
+    names = "provider", "model", "state"
+    return [_count(*read) for read in connection.execute(found.where(is_pending).group_by(*names).order_by(*names))]
+
+
+_BATCH = select(jobs.c.data, jobs.c.finished_at, jobs.c.hidden, jobs.c.owner)
+
+
+def _batch(read: Any) -> Batch:
+    return Batch(job=decode(read.data), finished_at=read.finished_at, hidden=read.hidden, owner=read.owner)
+
+
+def _count(provider: str, model: str, state: str, n: int, tokens: Any) -> Count:
+    # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
+    return Count(provider=provider, model=model, state=state, n=n, tokens=int(tokens or 0))
+
+
+_MEANS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
+    "ids": jobs.c.id.in_,
+    "provider": jobs.c.provider.__eq__,
+    "states": jobs.c.state.in_,
+    "finished": lambda finished: jobs.c.finished_at.is_not(None) if finished else jobs.c.finished_at.is_(None),
+    "created_before": jobs.c.created_at.__lt__,
+    "hidden": jobs.c.hidden.is_,
+}
+"""What each field of a filter asks of a job."""
+
+
+def _conditions(which: Filter) -> list[ColumnElement[bool]]:
+    asked = msgspec.structs.asdict(which)
+    return [means(asked[name]) for name, means in _MEANS.items() if asked[name] is not None]

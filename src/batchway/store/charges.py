@@ -1,0 +1,131 @@
+"""Charges: one line for each call and request, only ever added, and the ledger that sums them.
+
+A charge is unique by its call and its request (or `overhead`), and writing one again changes nothing: what is repeated
+after a failure is not counted twice. So each row of a job that may be paid twice needs a call id of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, case, func, select
+
+from batchway.core.types import Charge, Usage, Via
+from batchway.store.connections import insert_new
+from batchway.store.requests import readable
+from batchway.store.tables import charges
+
+DAY = 86_400
+"""Seconds."""
+
+
+class LedgerLine(Struct, frozen=True, kw_only=True):
+    """What one day, way, model and key cost. Money is picodollars, of the charges with a known price alone."""
+
+    day: int
+    """Days since the epoch, UTC."""
+    via: Via
+    provider: str
+    model: str
+    key: str
+    charges: int
+    cost: int
+    counterfactual: int
+    saved: int
+    unpriced: int
+    """Charges without a known price."""
+    input: int
+    output: int
+
+
+def book(connection: Connection, booked: Sequence[Charge]) -> None:
+    """Add charges; those that are there already stay as they are."""
+    if booked:
+        connection.execute(
+            insert_new(connection, charges).on_conflict_do_nothing(), [_row(charge) for charge in booked]
+        )
+
+
+def of_request(connection: Connection, tenant: str, request_id: str) -> list[Charge]:
+    """The charges of one request, oldest first."""
+    mine = charges.c.tenant == tenant, charges.c.request_id == request_id
+    return [_charge(read) for read in connection.execute(select(charges).where(*mine).order_by(charges.c.at))]
+
+
+def ledger(connection: Connection, *, since_day: int, until_day: int, tenant: str | None = None) -> list[LedgerLine]:
+    """The sums of the days from one to the other, both included, newest first. `tenant`: of that one alone."""
+    found = _LEDGER.where(charges.c.day.between(since_day, until_day))
+    if tenant is not None:
+        found = found.where(charges.c.tenant == tenant)
+    return [_line(read) for read in connection.execute(found)]
+
+
+_GROUP = (charges.c.day, charges.c.via, charges.c.provider, charges.c.model, charges.c.key)
+_LEDGER = (
+    select(
+        *_GROUP,
+        func.count().label("charges"),
+        func.sum(charges.c.cost).label("cost"),
+        func.sum(charges.c.counterfactual).label("counterfactual"),
+        func.sum(charges.c.counterfactual - charges.c.cost).label("saved"),
+        func.sum(case((charges.c.cost.is_(None), 1), else_=0)).label("unpriced"),
+        func.sum(charges.c.input).label("input"),
+        func.sum(charges.c.output).label("output"),
+    )
+    .group_by(*_GROUP)
+    .order_by(charges.c.day.desc(), *_GROUP[1:])
+)
+
+
+def _line(read: Any) -> LedgerLine:
+    fields = dict(read._mapping)
+    for name in ("cost", "counterfactual", "saved", "unpriced", "input", "output"):
+        # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
+        fields[name] = int(fields[name] or 0)
+    return LedgerLine(**fields)
+
+
+def _row(charge: Charge) -> dict[str, Any]:
+    usage = charge.usage
+    return {
+        "call_id": charge.call_id,
+        "request_id": charge.request_id,
+        "tenant": charge.tenant,
+        "key": charge.key,
+        "provider": charge.provider,
+        "model": readable(charge.model),
+        "via": charge.via,
+        "input": usage.input,
+        "output": usage.output,
+        "cached": usage.cached,
+        "cache_written": usage.cache_written,
+        "reasoning": usage.reasoning,
+        "tier": usage.tier,
+        "cost": charge.cost,
+        "counterfactual": charge.counterfactual,
+        "at": charge.at,
+        "day": int(charge.at // DAY),
+    }
+
+
+def _charge(read: Any) -> Charge:
+    return Charge(
+        call_id=read.call_id,
+        request_id=read.request_id,
+        tenant=read.tenant,
+        key=read.key,
+        provider=read.provider,
+        model=read.model,
+        via=read.via,
+        usage=Usage(
+            input=read.input,
+            output=read.output,
+            cached=read.cached,
+            cache_written=read.cache_written,
+            reasoning=read.reasoning,
+            tier=read.tier,
+        ),
+        cost=read.cost,
+        counterfactual=read.counterfactual,
+        at=read.at,
+    )

@@ -1,0 +1,153 @@
+"""The store as the engine sees it: operations are plain functions of a connection, run on threads, awaited on a loop.
+
+`write` returns after the commit, `post` writes behind, `read` reads beside. Operations under way at the same time have
+no order among them: who needs one awaits, or makes one operation of them. An operation may run twice (see `grouping`),
+so it does nothing but use its connection.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine
+
+from batchway.store.connections import make_engine, read_url
+from batchway.store.failures import StoreDown, translated
+from batchway.store.grouping import Operation
+from batchway.store.migrations import STEPS, Step, migrate
+from batchway.store.posts import Gap, Post, Posts, Room
+from batchway.store.writer import Writer
+
+Given = ParamSpec("Given")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How the store does."""
+
+    down: str | None
+    """Why it does not work, if it does not."""
+    waiting: int
+    """Writes that somebody waits for."""
+    behind_bytes: int
+    """What waits to be written behind."""
+    lost: int
+    """Posts that were lost and are not written down as a gap yet."""
+
+
+class Database:
+    """A store that is open. Make it with `open`; leaving it as a context manager closes it."""
+
+    def __init__(self, writing: Engine, reading: Engine, writer: Writer, posts: Posts, readers: int) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._writer = writer
+        self._posts = posts
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="batchway-store-reader")
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        now: Callable[[], float],
+        readers: int = 4,
+        room: Room | None = None,
+        retry_seconds: float = 1.0,
+        steps: Sequence[Step] = STEPS,
+    ) -> Self:
+        """Open the store at this URL or path (of a SQLite file), and bring its tables to the newest version.
+
+        `now` dates gaps alone; leases go by the database's own clock. Raises SettingsError, or StoreDown.
+        """
+        address = read_url(url)
+        writing = make_engine(address, writes=True, size=1)
+        await asyncio.to_thread(_prepare, writing, steps)
+        reading = make_engine(address, writes=False, size=readers)
+        posts = Posts(room or Room(), now)
+        return cls(writing, reading, Writer(writing, posts, asyncio.get_running_loop(), retry_seconds), posts, readers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def write(
+        self, do: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **_: Given.kwargs
+    ) -> Result:
+        """What the operation returns, after it is on disk.
+
+        Raises what the operation raises, and StoreDown. It may be done all the same when its asker is cancelled, and
+        after StoreDown, where the server went away during the commit.
+        """
+        self._refuse_if_closed()
+        result: Result = await self._writer.submit(Operation(do, given))
+        return result
+
+    async def write_each(self, do: Callable[[Connection, list[Item]], Sequence[Result] | None], item: Item) -> Result:
+        """As `write`, for an operation that takes many items at once and returns a result for each, or None: the items
+        that wait become one call. The way for what comes by the thousand."""
+        self._refuse_if_closed()
+        result: Result = await self._writer.submit(Operation(do, (item,), each=True))
+        return result
+
+    def post(
+        self, do: Callable[[Connection, list[Item]], object], item: Item, *, size: int, kept: bool = False
+    ) -> bool:
+        """Write it behind. `kept`: it outlasts a store that is down. False: there is no room, and it is lost."""
+        self._refuse_if_closed()
+        accepted = self._posts.put(Post(do=do, item=item, size=size, kept=kept))
+        self._writer.wake()
+        return accepted
+
+    async def read(
+        self, do: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **_: Given.kwargs
+    ) -> Result:
+        """What the operation returns. It cannot write. Raises what the operation raises, and StoreDown."""
+        self._refuse_if_closed()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, do, given)
+
+    def health(self) -> Health:
+        """How it does now."""
+        down, gap = self._writer.down, self._posts.gap
+        return Health(
+            down=None if down is None else str(down),
+            waiting=self._writer.waiting,
+            behind_bytes=self._posts.size,
+            lost=0 if gap is None else gap.records + gap.charges,
+        )
+
+    async def close(self) -> Gap | None:
+        """Write all that has come, and close. Returns what was lost with it, where the store is down."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._end)
+        return self._posts.abandon("the store was down when it was closed")
+
+    def _end(self) -> None:
+        self._writer.stop()
+        self._readers.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _read(self, do: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+        with translated(), self._reading.connect() as connection:
+            return do(connection, *given)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreDown("The store is closed: the gateway is shutting down.")
+
+
+def _prepare(engine: Engine, steps: Sequence[Step]) -> None:
+    try:
+        with translated(), engine.begin() as connection:
+            migrate(connection, steps)
+    except BaseException:
+        engine.dispose()
+        raise

@@ -1,0 +1,257 @@
+"""Jobs on disk: forming them, taking one for a step, and writing the step if the job is still ours.
+
+A job is taken by raising its fence; whoever writes with an older fence is refused, however late it wakes up. Leases go
+by the database's clock. A job's rows are its requests, by position from 0.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from batchway.core.job import Job
+from batchway.core.job.facts import CancelAsked
+from batchway.core.types import Request
+from batchway.store.chunks import chunks
+from batchway.store.connections import db_now
+from batchway.store.requests import load_many
+from batchway.store.tables import OPEN, is_pending, job_rows, jobs, requests
+
+ENQUEUED = ("submitting", "submit_unknown", "submitted")
+"""States in which a job's tokens count at its provider, or may."""
+
+REQUEUED = "requeued"
+
+_encode = msgspec.msgpack.Encoder().encode
+_job = msgspec.msgpack.Decoder(Job)
+_json = msgspec.json.Encoder()
+_wish = msgspec.json.Decoder(CancelAsked)
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A job that was taken, until its lease is over or another takes it."""
+
+    job: Job
+    fence: int
+    lease_until: float
+    """By the database's clock."""
+    taken_at: float
+    """The database's time when it was taken."""
+    cancel: CancelAsked | None = None
+    """What was asked for since it was written last; writing it takes note of this."""
+
+
+class JobRow(Struct, frozen=True, kw_only=True, gc=False):
+    """One request in a job."""
+
+    position: int
+    ask: str
+    state: str = OPEN
+    """open, done, failed or requeued."""
+
+
+class OpenRow(Struct, frozen=True, kw_only=True, gc=False):
+    """A row without an outcome, and how large its request is."""
+
+    position: int
+    ask: str
+    size: int
+    tokens: int | None
+
+
+def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> list[str]:
+    """Form a job of pending requests of this owner that are in no job. Returns those that are not that any more: then
+    nothing is formed."""
+    ours: set[str] = set()
+    for some in chunks(asks):
+        free = requests.c.ask.in_(some), is_pending, requests.c.owner == owner, requests.c.job_id.is_(None)
+        ours.update(connection.scalars(select(requests.c.ask).where(*free).order_by(requests.c.ask).with_for_update()))
+    lost = [ask for ask in asks if ask not in ours]
+    if not lost:
+        _insert(connection, job, asks)
+    return lost
+
+
+def succeed(connection: Connection, job: Job, asks: Sequence[str], before: str) -> None:
+    """Form a job of open rows of the job before it, which its holder is about to write."""
+    set_rows(connection, before, asks, REQUEUED)
+    _insert(connection, job, asks)
+
+
+def claim(connection: Connection, owner: str, seconds: float, limit: int) -> list[Held]:
+    """Take jobs whose time has come and that nobody holds, for so many seconds; the longest due first."""
+    now = db_now(connection)
+    its_time = or_(jobs.c.next_at <= now, jobs.c.cancel.is_not(None) & jobs.c.next_at.is_not(None))
+    due = (
+        select(jobs.c.id)
+        .where(its_time, or_(jobs.c.owner.is_(None), jobs.c.lease_until < now))
+        .order_by(jobs.c.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(connection.scalars(due))
+    taken = (
+        update(jobs).where(jobs.c.id.in_(ids)).values(owner=owner, fence=jobs.c.fence + 1, lease_until=now + seconds)
+    )
+    taking = taken.returning(jobs.c.id, jobs.c.data, jobs.c.fence, jobs.c.lease_until, jobs.c.cancel)
+    held = {read.id: _held(read, now) for read in connection.execute(taking)} if ids else {}
+    return [held[job_id] for job_id in ids]
+
+
+def prolong(connection: Connection, held: Held, seconds: float) -> Held | None:
+    """Hold it so much longer from now on. None: another has taken it."""
+    now = db_now(connection)
+    longer = _still(held).values(lease_until=now + seconds)
+    if connection.execute(longer).rowcount == 0:
+        return None
+    return msgspec.structs.replace(held, lease_until=now + seconds)
+
+
+def write(connection: Connection, held: Held, job: Job, *, release: bool = True) -> bool:
+    """Write the job as it is now, and let go of it (`release`). False: another has taken it, and nothing is written."""
+    values = _columns(job)
+    if job.next_at is None:
+        values["finished_at"] = db_now(connection)
+    if release:
+        values |= {"owner": None, "lease_until": None}
+    if held.cancel is not None:
+        values["cancel"] = None
+    return connection.execute(_still(held).values(values)).rowcount == 1
+
+
+def ask_to_cancel(connection: Connection, job_id: str, wish: CancelAsked) -> bool:
+    """Leave a wish, whoever holds the job: it is claimed for it as soon as nobody does. False: it is done already."""
+    unfinished = update(jobs).where(jobs.c.id == job_id, jobs.c.next_at.is_not(None))
+    return connection.execute(unfinished.values(cancel=_json.encode(wish).decode())).rowcount == 1
+
+
+def set_rows(connection: Connection, job_id: str, asks: Sequence[str], state: str) -> set[str]:
+    """Give open rows their end. Returns those that were open: what comes again for another is ignored."""
+    ended: set[str] = set()
+    for some in chunks(asks):
+        these = job_rows.c.job_id == job_id, job_rows.c.ask.in_(some), job_rows.c.state == OPEN
+        ended.update(connection.scalars(update(job_rows).where(*these).values(state=state).returning(job_rows.c.ask)))
+    return ended
+
+
+def rows(
+    connection: Connection, job_id: str, *, after: int = -1, limit: int = 1000, state: str | None = None
+) -> list[JobRow]:
+    """Rows in their order, from behind a position on; `state`: of those alone."""
+    found = select(job_rows.c.position, job_rows.c.ask, job_rows.c.state)
+    found = found.where(job_rows.c.job_id == job_id, job_rows.c.position > after)
+    if state is not None:
+        found = found.where(job_rows.c.state == state)
+    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit))
+    return [JobRow(position=read.position, ask=read.ask, state=read.state) for read in reads]
+
+
+def unanswered(connection: Connection, job_id: str) -> list[OpenRow]:
+    """The open rows whose requests still wait, in their order: what another job would be for."""
+    columns = select(job_rows.c.position, requests.c.ask, requests.c.size, requests.c.tokens)
+    waiting = columns.join(requests, requests.c.ask == job_rows.c.ask)
+    found = waiting.where(job_rows.c.job_id == job_id, job_rows.c.state == OPEN, is_pending)
+    return [
+        OpenRow(position=read.position, ask=read.ask, size=read.size, tokens=read.tokens)
+        for read in connection.execute(found.order_by(job_rows.c.position))
+    ]
+
+
+def rows_at(connection: Connection, job_id: str, positions: Collection[int]) -> dict[int, JobRow]:
+    """Rows by position, whichever they are: what result lines are matched with."""
+    found = {}
+    for some in chunks(list(positions)):
+        these = job_rows.c.job_id == job_id, job_rows.c.position.in_(some)
+        for read in connection.execute(select(job_rows).where(*these)):
+            found[read.position] = JobRow(position=read.position, ask=read.ask, state=read.state)
+    return found
+
+
+def requests_of(
+    connection: Connection, job_id: str, *, after: int = -1, limit: int = 1000
+) -> list[tuple[int, Request]]:
+    """Positions and requests, piece by piece: what is uploaded."""
+    some = rows(connection, job_id, after=after, limit=limit)
+    found = load_many(connection, [row.ask for row in some])
+    return [(row.position, found[row.ask].request) for row in some]
+
+
+def count_rows(connection: Connection, job_id: str) -> dict[str, int]:
+    """How many rows are in each state."""
+    counted = select(job_rows.c.state, func.count().label("n")).where(job_rows.c.job_id == job_id)
+    return {read.state: read.n for read in connection.execute(counted.group_by(job_rows.c.state))}
+
+
+def enqueued_tokens(connection: Connection, account: str, model: str, states: Collection[str] = ENQUEUED) -> int:
+    """Tokens of the account's jobs for a model in these states: what its provider counts as enqueued."""
+    running = jobs.c.account == account, jobs.c.model == model, jobs.c.state.in_(states)
+    return int(connection.scalar(select(func.coalesce(func.sum(jobs.c.tokens), 0)).where(*running)) or 0)
+
+
+def recorded(connection: Connection, account: str, *, but: str) -> frozenset[str]:
+    """The provider's ids of the account's batches that other jobs than this have."""
+    others = jobs.c.account == account, jobs.c.id != but, jobs.c.provider_batch_id.is_not(None)
+    return frozenset(connection.scalars(select(jobs.c.provider_batch_id).where(*others)))
+
+
+def by_tags(connection: Connection, tags: Collection[str]) -> dict[str, Job]:
+    """The jobs that have these tags."""
+    found = {}
+    for some in chunks(list(tags)):
+        for read in connection.execute(select(jobs.c.data).where(jobs.c.submit_tag.in_(some))):
+            job = decode(read.data)
+            found[job.submit_tag] = job
+    return found
+
+
+def load(connection: Connection, job_id: str) -> Job | None:
+    """The job of this id of ours."""
+    data = connection.scalar(select(jobs.c.data).where(jobs.c.id == job_id))
+    return None if data is None else decode(data)
+
+
+def decode(data: bytes) -> Job:
+    """A job from its column."""
+    return _job.decode(data)
+
+
+def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
+    fixed = {"id": job.id, "submit_tag": job.submit_tag, "created_at": job.created_at, "hidden": False, "fence": 0}
+    connection.execute(insert(jobs).values(_columns(job) | fixed))
+    members = [{"job_id": job.id, "position": position, "ask": ask, "state": OPEN} for position, ask in enumerate(asks)]
+    connection.execute(insert(job_rows), members)
+    for some in chunks(asks):
+        joined = update(requests).where(requests.c.ask.in_(some), is_pending)
+        connection.execute(joined.values(job_id=job.id, attempts=job.attempt))
+
+
+def _still(held: Held) -> Any:
+    return update(jobs).where(jobs.c.id == held.job.id, jobs.c.fence == held.fence)
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    """What statements look at; not whose it is, nor what others decide about it."""
+    return {
+        "provider": job.provider,
+        "account": job.account,
+        "endpoint": job.endpoint,
+        "model": job.model,
+        "state": job.state,
+        "n": job.n,
+        "tokens": job.tokens,
+        "provider_batch_id": job.provider_batch_id,
+        "next_at": job.next_at,
+        "data": _encode(job),
+    }
+
+
+def _held(read: Any, now: float) -> Held:
+    return Held(
+        job=decode(read.data),
+        fence=read.fence,
+        lease_until=read.lease_until,
+        taken_at=now,
+        cancel=None if read.cancel is None else _wish.decode(read.cancel),
+    )

@@ -1,0 +1,61 @@
+"""Migrations: brings a store to the tables of today, once, however many processes start at the same time.
+
+A store without a version gets today's tables. Any other runs the steps from its version on, all in one transaction, so
+that a step that fails leaves the store as it was. To change the tables: change `store.tables`, append a step to
+`STEPS`, and write the new shape down (`python -m tests.store.shapes`); a test takes every earlier shape through them.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, insert, inspect, select, update
+
+from batchway.core.errors import SettingsError
+from batchway.store import tables
+
+Step = Callable[[Connection], None]
+
+STEPS: tuple[Step, ...] = ()
+"""What leads from version 1 to 2, from 2 to 3, and so on. Only ever added to."""
+
+_version = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
+
+_LOCK = 0x62617463687761
+"""The name of our lock among the advisory locks of a PostgreSQL database: `batchwa` in bytes."""
+
+
+def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
+    """Bring the store to the newest version, within the connection's transaction.
+
+    Raises SettingsError where a newer batchway has written it: an older one would not understand what is there.
+    """
+    newest = len(steps) + 1
+    _wait_for_turn(connection)
+    version = read_version(connection)
+    if version is None:
+        tables.metadata.create_all(connection, checkfirst=False)
+        _version.create(connection)
+        connection.execute(insert(_version).values(version=newest))
+        return
+    if version > newest:
+        raise SettingsError(
+            f"database_url: the store is of version {version}, and this batchway knows {newest} at most; "
+            "start the batchway that wrote it, or name another store."
+        )
+    for step in steps[version - 1 :]:
+        step(connection)
+    if version < newest:
+        connection.execute(update(_version).values(version=newest))
+
+
+def read_version(connection: Connection) -> int | None:
+    """The version that the store's tables are of; None: there are none."""
+    if not inspect(connection).has_table(_version.name):
+        return None
+    version: int = connection.execute(select(_version.c.version)).scalar_one()
+    return version
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """One at a time. On SQLite the transaction itself began by taking the write lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

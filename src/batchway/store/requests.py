@@ -1,0 +1,219 @@
+"""Requests on disk: saving them before they are acknowledged, reading them back as they were, and whose they are.
+
+A request belongs to the process that accepted it (`owner`), until that one's lease is over and another takes it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from batchway.core.types import Lane, Prompt, Request
+from batchway.store import owners
+from batchway.store.chunks import chunks
+from batchway.store.failures import Taken
+from batchway.store.tables import PENDING, bodies, is_pending, requests
+from batchway.wire.endpoints import FRONTS
+
+CANCELLED = "cancelled"
+
+_NO_PROMPT = Prompt(model="")
+_encode = msgspec.msgpack.Encoder().encode
+_rest = msgspec.msgpack.Decoder(Request)
+_json = msgspec.json.Encoder()
+
+
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
+    """A request as it is to be kept."""
+
+    request: Request
+    lane: Lane
+    owner: str | None
+    """The process that sees to it; None: it is answered already."""
+    rescue_at: float | None = None
+    """When it must leave the batch lane to be in time."""
+    retention: float | None = None
+    """Seconds that bodies are kept after the answer; None: for good."""
+    tags: dict[str, object] | None = None
+
+
+class Pending(Struct, frozen=True, kw_only=True, gc=False):
+    """A request without an answer, as it is found on disk."""
+
+    request: Request
+    lane: Lane
+    job_id: str | None
+    """The job that it is in."""
+    attempts: int
+    """Jobs that it was in, this one included."""
+    rescue_at: float | None
+    forwarded: bool
+    """It came with its caller's own bearer, which is never written down: it can be refused, but not sent."""
+
+
+def save(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Put pending requests on disk. Raises Taken where its tenant has a request of the same id."""
+    _insert(connection, [row(entry, PENDING) for entry in entries])
+    connection.execute(insert(bodies), [body_row(entry.request) for entry in entries])
+
+
+def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bool]]) -> None:
+    """Put requests on disk that have been answered (the status), with or without their bodies. Raises Taken."""
+    _insert(connection, [row(entry, status) for entry, status, _ in entries])
+    if kept := [body_row(entry.request) for entry, _, with_body in entries if with_body]:
+        connection.execute(insert(bodies), kept)
+
+
+def forget(connection: Connection, asks: Sequence[str]) -> None:
+    """Take requests back that nobody was told of: saving them ended in StoreDown, so that they may be there or not."""
+    for some in chunks(asks):
+        waiting = select(requests.c.ask).where(requests.c.ask.in_(some), is_pending).with_for_update()
+        found = list(connection.scalars(waiting))
+        connection.execute(delete(bodies).where(bodies.c.ask.in_(found)))
+        connection.execute(delete(requests).where(requests.c.ask.in_(found)))
+
+
+def load(connection: Connection, ask: str) -> Request | None:
+    """The request as it was saved, but for the caller's bearer. None: it is unknown, or its body was swept."""
+    found = load_many(connection, [ask])
+    return found[ask].request if found else None
+
+
+def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]:
+    """Those of the requests whose bodies are there, by their `ask`, answered ones included."""
+    found = {}
+    for some in chunks(list(asks)):
+        for read in connection.execute(_READ.where(requests.c.ask.in_(some))):
+            found[read.ask] = _pending(read)
+    return found
+
+
+def due(connection: Connection, owner: str, until: float, limit: int) -> list[Pending]:
+    """The owner's requests whose time to be rescued comes until then, the most urgent first."""
+    mine = requests.c.owner == owner, requests.c.rescue_at <= until
+    return [
+        _pending(read) for read in connection.execute(_READ.where(is_pending, *mine).order_by(_URGENCY).limit(limit))
+    ]
+
+
+def take_over(connection: Connection, owner: str, limit: int) -> list[Pending]:
+    """Make requests of dead owners this owner's, and return them. Nothing, if its own lease is over."""
+    alive = owners.alive(connection)
+    if owner not in alive:
+        return []
+    orphans = (
+        select(requests.c.ask)
+        .where(is_pending, requests.c.owner.not_in(alive))
+        .order_by(_URGENCY)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    asks = list(connection.scalars(orphans))
+    for some in chunks(asks):
+        connection.execute(update(requests).where(requests.c.ask.in_(some)).values(owner=owner))
+    found = load_many(connection, asks)
+    return [found[ask] for ask in asks if ask in found]
+
+
+def requeue(connection: Connection, asks: Sequence[str], owner: str | None) -> None:
+    """Take pending requests out of their jobs, for this owner to find them another lane."""
+    for some in chunks(asks):
+        free = update(requests).where(requests.c.ask.in_(some), is_pending)
+        connection.execute(free.values(job_id=None, owner=owner))
+
+
+def set_lane(connection: Connection, asks: Sequence[str], lane: Lane) -> None:
+    """They travel by another lane from now on: rescued, or refused by the Batch API."""
+    for some in chunks(asks):
+        connection.execute(update(requests).where(requests.c.ask.in_(some)).values(lane=lane, rescue_at=None))
+
+
+def cancel(connection: Connection, tenant: str, request_id: str) -> str | None:
+    """Its tenant wants no answer any more. Returns its `ask`; None: there is no such pending request."""
+    mine = requests.c.tenant == tenant, requests.c.request_id == request_id
+    cancelled = update(requests).where(*mine, is_pending).values(status=CANCELLED).returning(requests.c.ask)
+    ask: str | None = connection.scalar(cancelled)
+    return ask
+
+
+def row(entry: Entry, status: str) -> dict[str, Any]:
+    """The columns of a request: what statements look at. `bodies` holds what it is made of again."""
+    request = entry.request
+    return {
+        "ask": request.ask,
+        "tenant": request.tenant,
+        "request_id": request.id,
+        "key": request.key,
+        "caller": readable(request.caller),
+        "provider": request.provider,
+        "model": readable(request.prompt.model),
+        "endpoint": request.endpoint,
+        "priority": request.priority,
+        "strategy": request.strategy,
+        "on_deadline": request.on_deadline,
+        "lane": entry.lane,
+        "status": status,
+        "fingerprint": request.fingerprint,
+        "asked_at": request.asked_at,
+        "deadline": request.deadline,
+        "rescue_at": entry.rescue_at,
+        "attempts": 0,
+        "owner": entry.owner,
+        "job_id": None,
+        "tags": None if entry.tags is None else _json.encode(entry.tags).decode(),
+        "tokens": request.tokens,
+        "size": request.size,
+        "named": request.named,
+        "forwarded": request.authorization is not None,
+        "retention": entry.retention,
+    }
+
+
+def body_row(request: Request) -> dict[str, Any]:
+    """What the request is made of again. Its prompt is what wire reads from the body, so it is not written twice; the
+    caller's own bearer is not written at all."""
+    rest = msgspec.structs.replace(request, body=b"", prompt=_NO_PROMPT, authorization=None)
+    return {"ask": request.ask, "body": request.body, "rest": _encode(rest)}
+
+
+def readable(text: str) -> str:
+    """The text as a column can hold it: PostgreSQL's have no NUL. What is exact stands in `bodies`."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    try:
+        connection.execute(insert(requests), rows)
+    except IntegrityError as error:
+        raise Taken("a request of this tenant has the same request_id") from error
+
+
+# The one that must leave first; what has no time to be rescued comes after all others, oldest first.
+_URGENCY = requests.c.rescue_at.asc().nulls_last()
+
+_READ = select(
+    requests.c.ask,
+    requests.c.lane,
+    requests.c.job_id,
+    requests.c.attempts,
+    requests.c.rescue_at,
+    requests.c.forwarded,
+    bodies.c.body,
+    bodies.c.rest,
+).join(bodies, bodies.c.ask == requests.c.ask)
+
+
+def _pending(read: Any) -> Pending:
+    rest = _rest.decode(read.rest)
+    prompt = FRONTS[rest.endpoint].read(read.body).prompt
+    return Pending(
+        request=msgspec.structs.replace(rest, body=read.body, prompt=prompt),
+        lane=read.lane,
+        job_id=read.job_id,
+        attempts=read.attempts,
+        rescue_at=read.rescue_at,
+        forwarded=read.forwarded,
+    )

@@ -1,0 +1,147 @@
+"""The writer: one thread that commits everything that came while it was committing, and wakes its loop once for it."""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Engine
+
+from batchway.store.failures import StoreDown
+from batchway.store.grouping import Operation, Outcome, commit
+from batchway.store.learnt import add_gap
+from batchway.store.posts import Post, Posts
+
+GROUP = 1000
+"""Most operations of one kind (waited for, or behind) in a transaction: its length bounds how long the next waits."""
+
+
+class _Write(Struct, frozen=True, gc=False):
+    operation: Operation
+    future: "Future[Any]"
+
+
+class _Token(Struct, frozen=True):
+    """What wakes the writer for something else than a write."""
+
+    last: bool = False
+
+
+_WAKE, _STOP = _Token(), _Token(last=True)
+
+
+class Writer:
+    """Takes operations from the loop's thread. Their futures end after the commit."""
+
+    def __init__(self, engine: Engine, posts: Posts, loop: AbstractEventLoop, retry_seconds: float) -> None:
+        self.down: StoreDown | None = None
+        """Why the last transaction failed; None: the store works."""
+        self._engine = engine
+        self._posts = posts
+        self._loop = loop
+        self._retry_seconds = retry_seconds
+        self._arrived: SimpleQueue[_Write | _Token] = SimpleQueue()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name="batchway-store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Operations that somebody waits for and that are not begun."""
+        return self._arrived.qsize()
+
+    def submit(self, operation: Operation) -> "Future[Any]":
+        """Do this; the future ends when it is on disk, or with the error."""
+        future: Future[Any] = self._loop.create_future()
+        self._arrived.put(_Write(operation, future))
+        return future
+
+    def wake(self) -> None:
+        """There are posts. While the store is down they wait until it is tried again."""
+        if self.down is None:
+            self._arrived.put(_WAKE)
+
+    def stop(self) -> None:
+        """Write all that has come, and end. Blocks. What could not be written stays in the posts."""
+        self._arrived.put(_STOP)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._work(self._gather())
+        while len(self._posts) or self._posts.gap:
+            self._work([])
+            if self.down is not None:
+                return
+
+    def _gather(self) -> list[_Write]:
+        """All writes that have come, at least one arrival awaited. While the store is down nothing wakes for posts, and
+        it is tried again after a while."""
+        writes: list[_Write] = []
+        patience = None if self.down is None else self._retry_seconds
+        try:
+            arrival = self._arrived.get(timeout=patience)
+            while True:
+                if isinstance(arrival, _Write):
+                    writes.append(arrival)
+                    if len(writes) == GROUP:
+                        break
+                elif arrival.last:
+                    self._stopping = True
+                arrival = self._arrived.get_nowait()
+        except Empty:
+            pass
+        return writes
+
+    def _work(self, writes: Sequence[_Write]) -> None:
+        """One transaction: the writes, and the posts unless the writes are to find out first if the store is back."""
+        probing = self.down is not None and writes
+        posts, gap = ([], None) if probing else self._posts.take(GROUP)
+        operations = [write.operation for write in writes]
+        operations += [Operation(post.do, (post.item,), each=True) for post in posts]
+        if gap is not None:
+            operations.append(Operation(add_gap, (gap,)))
+        if not operations:
+            return
+        outcomes = commit(self._engine, operations)
+        self.down = _down(outcomes)
+        self._account_for(posts, gap, outcomes[len(writes) : len(writes) + len(posts)])
+        self._hand_over(writes, outcomes)
+        if self.down is None and (len(self._posts) or self._posts.gap):
+            self._arrived.put(_WAKE)
+
+    def _account_for(self, posts: Sequence[Post], gap: Any, outcomes: Sequence[Outcome]) -> None:
+        if self.down is not None:
+            self._posts.give_back(posts, gap, str(self.down))
+            return
+        self._posts.settled([post for post, outcome in zip(posts, outcomes, strict=True) if outcome.error is None])
+        for post, outcome in zip(posts, outcomes, strict=True):
+            if outcome.error is not None:
+                self._posts.refused(post, type(outcome.error).__name__)
+
+    def _hand_over(self, writes: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
+        if not writes:
+            return
+        try:
+            self._loop.call_soon_threadsafe(_settle, writes, outcomes)
+        except RuntimeError:
+            # The loop is closed, so that nobody waits any more. What was asked for is done all the same.
+            return
+
+
+def _settle(writes: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
+    for write, outcome in zip(writes, outcomes, strict=False):
+        if write.future.done():
+            continue
+        if outcome.error is not None:
+            write.future.set_exception(outcome.error)
+        else:
+            write.future.set_result(outcome.result)
+
+
+def _down(outcomes: Sequence[Outcome]) -> StoreDown | None:
+    """Why nothing was written, if nothing was: one operation alone may fail as if the store were down."""
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, StoreDown)]
+    return errors[0] if errors and len(errors) == len(outcomes) else None

@@ -1,0 +1,78 @@
+"""Charges are added once and summed exactly."""
+
+from sqlalchemy import Connection
+from tests.store.things import NOW, charge
+
+from batchway.core.types import Usage
+from batchway.store import charges
+from batchway.store.charges import LedgerLine
+
+DAY = int(NOW // 86_400)
+
+
+def test_a_charge_comes_back_as_it_was(connection: Connection) -> None:
+    whole = charge(
+        usage=Usage(input=1, output=2, cached=3, cache_written=4, reasoning=5, tier="flex"), cost=2**62, at=NOW + 0.25
+    )
+    unknown = charge("call-2", cost=None, counterfactual=None, at=NOW + 1)
+
+    charges.book(connection, [unknown, whole])
+
+    assert charges.of_request(connection, "t", "a-1") == [whole, unknown]
+    assert charges.of_request(connection, "other", "a-1") == []
+
+
+def test_the_same_charge_is_booked_once(connection: Connection) -> None:
+    charges.book(connection, [charge(), charge("call-1", "overhead")])
+    charges.book(connection, [charge(cost=999), charge("call-2")])
+
+    booked = charges.of_request(connection, "t", "a-1")
+    assert [(each.call_id, each.cost) for each in booked] == [("call-1", 50), ("call-2", 50)]
+
+
+def test_nothing_to_book_is_no_statement(connection: Connection) -> None:
+    charges.book(connection, [])
+
+
+def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> None:
+    charges.book(
+        connection,
+        [
+            charge("1"),
+            charge("2", cost=70),
+            charge("3", cost=None, counterfactual=None),
+            charge("4", via="cache", cost=0),
+            charge("5", key="other"),
+            charge("6", at=NOW - 86_400),
+            charge("7", tenant="two"),
+            charge("8", at=NOW - 10 * 86_400),
+        ],
+    )
+
+    found = charges.ledger(connection, since_day=DAY - 1, until_day=DAY, tenant="t")
+
+    common = {"provider": "openai", "model": "gpt-4o-mini"}
+    assert found == [
+        LedgerLine(
+            day=DAY,
+            via="batch",
+            key="k",
+            charges=3,
+            cost=120,
+            counterfactual=200,
+            saved=80,
+            unpriced=1,
+            input=30,
+            output=15,
+            **common,
+        ),
+        _single(day=DAY, via="batch", key="other", cost=50, saved=50, **common),
+        _single(day=DAY, via="cache", key="k", cost=0, saved=100, **common),
+        _single(day=DAY - 1, via="batch", key="k", cost=50, saved=50, **common),
+    ]
+    everyone = charges.ledger(connection, since_day=DAY, until_day=DAY)
+    assert sum(line.charges for line in everyone) == 6
+
+
+def _single(**fields: object) -> LedgerLine:
+    return LedgerLine(charges=1, counterfactual=100, unpriced=0, input=10, output=5, **fields)  # type: ignore[arg-type]

@@ -1,0 +1,290 @@
+"""A job is taken by one at a time, and whoever lost it writes nothing."""
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import Connection, Engine, update
+from tests.store.things import FAULT, NOW, OWNER, answer, entry, job, request, result
+
+from batchway.core.job.facts import CancelAsked
+from batchway.store import answers, charges, events, jobs, requests, steps
+from batchway.store.events import Told
+from batchway.store.jobs import Held, JobRow, OpenRow
+from batchway.store.steps import JobStep, Successor
+from batchway.store.tables import jobs as table
+
+WISH = CancelAsked(by="admin", why="changed our mind", then="requeue")
+
+
+def form(connection: Connection, number: int = 1, rows: int = 3, **fields: object) -> list[str]:
+    """A job of new requests."""
+    asks = [f"a-{number}-{row}" for row in range(rows)]
+    requests.save(connection, [entry(ask) for ask in asks])
+    assert jobs.form(connection, job(number, n=rows, **fields), asks, OWNER) == []
+    return asks
+
+
+def claim(connection: Connection, owner: str = "me", seconds: float = 3600) -> Held:
+    """The one job that can be taken."""
+    (held,) = jobs.claim(connection, owner, seconds, 10)
+    return held
+
+
+def lapse(connection: Connection) -> None:
+    """Let all leases be over."""
+    connection.execute(update(table).values(lease_until=0.0))
+
+
+def test_a_job_comes_back_as_it_was_formed(connection: Connection) -> None:
+    asks = form(connection, content_hash="abc", cancel=None, strays=())
+
+    assert jobs.load(connection, "j-1") == job(n=3, content_hash="abc")
+    assert jobs.rows(connection, "j-1") == [JobRow(position=place, ask=ask) for place, ask in enumerate(asks)]
+    assert jobs.load(connection, "j-2") is None
+
+
+def test_forming_counts_as_one_more_job_for_its_requests(connection: Connection) -> None:
+    form(connection, attempt=2)
+
+    found = requests.load_many(connection, ["a-1-0"])["a-1-0"]
+    assert (found.job_id, found.attempts) == ("j-1", 2)
+
+
+@pytest.mark.parametrize("lost", ["answered", "taken over", "in a job", "unknown"])
+def test_a_job_is_formed_of_the_owners_waiting_requests_or_not_at_all(connection: Connection, lost: str) -> None:
+    requests.save(connection, [entry("a-1"), entry("a-2", owner="owner-2" if lost == "taken over" else OWNER)])
+    if lost == "answered":
+        answers.add(connection, [result("a-2")])
+    if lost == "in a job":
+        jobs.form(connection, job(9), ["a-2"], OWNER)
+    asks = ["a-1", "a-3"] if lost == "unknown" else ["a-1", "a-2"]
+
+    assert jobs.form(connection, job(n=2), asks, OWNER) == asks[1:]
+
+    assert jobs.load(connection, "j-1") is None
+    assert requests.load_many(connection, ["a-1"])["a-1"].job_id is None
+
+
+def test_a_job_is_taken_once_until_it_is_let_go_of(connection: Connection) -> None:
+    form(connection)
+    held = claim(connection)
+
+    assert jobs.claim(connection, "other", 3600, 10) == []
+    assert jobs.write(connection, held, replace(held.job, polls=1))
+    again = claim(connection, "other")
+
+    assert (again.job.polls, again.fence) == (1, held.fence + 1)
+    assert again.lease_until - again.taken_at == pytest.approx(3600)
+
+
+def test_a_job_whose_time_has_not_come_is_left_alone(connection: Connection) -> None:
+    form(connection, 1, next_at=4e9)
+    form(connection, 2, next_at=None)
+
+    assert jobs.claim(connection, "me", 60, 10) == []
+
+
+def test_the_longest_due_are_taken_first(connection: Connection) -> None:
+    for number, due in ((1, 300.0), (2, 100.0), (3, 200.0)):
+        form(connection, number, next_at=due)
+
+    assert [held.job.id for held in jobs.claim(connection, "me", 60, 2)] == ["j-2", "j-3"]
+    assert [held.job.id for held in jobs.claim(connection, "me", 60, 2)] == ["j-1"]
+
+
+def test_whoever_was_fenced_off_writes_nothing(connection: Connection) -> None:
+    form(connection)
+    old = claim(connection, "old")
+    lapse(connection)
+    new = claim(connection, "new")
+
+    assert not jobs.write(connection, old, replace(old.job, state="done", next_at=None))
+    assert jobs.prolong(connection, old, 60) is None
+    assert jobs.load(connection, "j-1") == job(n=3)
+    assert jobs.write(connection, new, replace(new.job, state="uploading"))
+
+
+def test_a_lease_is_prolonged(connection: Connection) -> None:
+    form(connection)
+    held = claim(connection, seconds=10)
+
+    longer = jobs.prolong(connection, held, 3600)
+
+    assert longer is not None
+    assert longer.lease_until > held.lease_until + 3000
+    assert jobs.claim(connection, "other", 60, 10) == []
+    assert jobs.write(connection, longer, longer.job)
+
+
+def test_a_job_that_is_kept_cannot_be_taken(connection: Connection) -> None:
+    form(connection)
+    held = claim(connection)
+
+    assert jobs.write(connection, held, replace(held.job, state="uploading"), release=False)
+
+    assert jobs.claim(connection, "other", 60, 10) == []
+    assert jobs.write(connection, held, replace(held.job, state="uploaded"))
+    assert claim(connection).job.state == "uploaded"
+
+
+def test_a_wish_to_cancel_reaches_the_next_holder_whenever_it_came(connection: Connection) -> None:
+    form(connection, next_at=1.0)
+    held = claim(connection)
+    assert held.cancel is None
+    assert jobs.ask_to_cancel(connection, "j-1", WISH)
+
+    # The holder that knows nothing of it writes, and looks again tomorrow.
+    assert jobs.write(connection, held, replace(held.job, next_at=4e9))
+
+    again = claim(connection)
+    assert again.cancel == WISH
+    assert jobs.write(connection, again, replace(again.job, next_at=4e9))
+    assert jobs.claim(connection, "me", 60, 10) == []
+
+
+def test_what_is_done_cannot_be_cancelled(connection: Connection) -> None:
+    form(connection)
+    held = claim(connection)
+    jobs.write(connection, held, replace(held.job, state="done", next_at=None))
+
+    assert not jobs.ask_to_cancel(connection, "j-1", WISH)
+    assert not jobs.ask_to_cancel(connection, "j-9", WISH)
+    assert jobs.claim(connection, "me", 60, 10) == []
+
+
+def test_rows_are_read_piece_by_piece_with_their_requests(connection: Connection) -> None:
+    asks = form(connection, rows=5)
+
+    first = jobs.requests_of(connection, "j-1", limit=3)
+    rest = jobs.requests_of(connection, "j-1", after=first[-1][0], limit=3)
+
+    assert first + rest == [(place, request(ask)) for place, ask in enumerate(asks)]
+    assert jobs.rows_at(connection, "j-1", [3, 1, 7]) == {
+        1: JobRow(position=1, ask="a-1-1"),
+        3: JobRow(position=3, ask="a-1-3"),
+    }
+
+
+def test_enqueued_tokens_are_those_of_running_jobs_of_the_account_and_model(connection: Connection) -> None:
+    form(connection, 1, state="submitted", tokens=100)
+    form(connection, 2, state="submit_unknown", tokens=10)
+    form(connection, 3, state="formed", tokens=1000)
+    form(connection, 4, state="submitted", tokens=1000, account="other")
+    form(connection, 5, state="submitted", tokens=1000, model="other")
+
+    assert jobs.enqueued_tokens(connection, "openai/key-1", "gpt-4o-mini") == 110
+    assert jobs.enqueued_tokens(connection, "openai/key-1", "none") == 0
+
+
+def test_batches_of_other_jobs_of_the_account_are_known(connection: Connection) -> None:
+    form(connection, 1, provider_batch_id="batch_1")
+    form(connection, 2, provider_batch_id="batch_2")
+    form(connection, 3, provider_batch_id="batch_3", account="other")
+    form(connection, 4)
+
+    assert jobs.recorded(connection, "openai/key-1", but="j-1") == {"batch_2"}
+    assert set(jobs.by_tags(connection, ["tag-0001", "tag-0004", "tag-none"])) == {"tag-0001", "tag-0004"}
+
+
+# Steps
+
+
+def test_a_step_is_written_as_one(connection: Connection) -> None:
+    asks = form(connection)
+    held = claim(connection)
+    told = Told(at=NOW, tenant="t", kind="polled", reason="it was time", job_id="j-1")
+    results = (result(asks[0]), result(asks[1], outcome=FAULT, charges=()))
+
+    step = JobStep(held=held, job=replace(held.job, done=1, failed=1), results=results, told=(told,))
+    assert steps.take(connection, step) == [True, True]
+
+    assert jobs.count_rows(connection, "j-1") == {"done": 1, "failed": 1, "open": 1}
+    assert requests.load_many(connection, asks).keys() == set(asks)
+    assert answers.find(connection, "t", asks[0]).outcome == answer()  # type: ignore[union-attr]
+    assert events.of_job(connection, "j-1") == [told]
+    assert claim(connection).job.done == 1
+
+
+def test_a_step_of_one_who_was_fenced_off_leaves_nothing(connection: Connection) -> None:
+    asks = form(connection)
+    old = claim(connection)
+    lapse(connection)
+    claim(connection, "new")
+    told = Told(at=NOW, tenant="t", kind="polled", reason="it was time", job_id="j-1")
+
+    assert steps.take(connection, JobStep(held=old, job=old.job, results=(result(asks[0]),), told=(told,))) is None
+
+    assert jobs.count_rows(connection, "j-1") == {"open": 3}
+    assert answers.find(connection, "t", asks[0]).status == "pending"  # type: ignore[union-attr]
+    assert charges.of_request(connection, "t", asks[0]) == []
+    assert charges.of_request(connection, "t", "overhead") == []
+    assert events.of_job(connection, "j-1") == []
+
+
+def test_results_that_are_read_again_change_and_cost_nothing(connection: Connection) -> None:
+    asks = form(connection)
+    for outcome in (answer(), answer("other"), FAULT):
+        held = claim(connection)
+        steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0], outcome=outcome),)))
+
+    assert answers.find(connection, "t", asks[0]).outcome == answer()  # type: ignore[union-attr]
+    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}
+    assert charges.of_request(connection, "t", "overhead") == []
+
+
+def test_the_row_of_a_rescued_request_ends_and_is_charged_as_paid_twice(connection: Connection) -> None:
+    asks = form(connection)
+    answers.add(connection, [result(asks[0], outcome=answer("direct"), via="direct", charges=())])
+    held = claim(connection)
+
+    assert steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0]),))) == [False]
+
+    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}
+    assert [late.call_id for late in charges.of_request(connection, "t", "overhead")] == [f"call-{asks[0]}"]
+
+
+def test_unanswered_rows_go_to_another_job(connection: Connection) -> None:
+    asks = form(connection, rows=4)
+    held = claim(connection)
+    steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0]),), release=False))
+    answers.add(connection, [result(asks[1], via="direct")])
+
+    rest = jobs.unanswered(connection, "j-1")
+    assert rest == [
+        OpenRow(position=place, ask=asks[place], size=request(asks[place]).size, tokens=12) for place in (2, 3)
+    ]
+    successor = Successor(job=job(2, n=2, attempt=2), asks=tuple(row.ask for row in rest))
+    step = JobStep(held=held, job=replace(held.job, state="closing"), successors=(successor,))
+    assert steps.take(connection, step) == []
+
+    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 1, "requeued": 2}
+    assert [row.ask for row in jobs.rows(connection, "j-2")] == asks[2:]
+    found = requests.load_many(connection, asks)
+    assert [(found[ask].job_id, found[ask].attempts) for ask in asks[2:]] == [("j-2", 2)] * 2
+    # A line of the first job that shows up after all belongs to nobody's answer.
+    again = next(held for held in jobs.claim(connection, "me", 60, 10) if held.job.id == "j-1")
+    assert steps.take(connection, JobStep(held=again, job=again.job, results=(result(asks[2]),))) == [False]
+
+
+def test_rows_that_leave_the_lane_are_their_owners_again(connection: Connection) -> None:
+    asks = form(connection)
+    held = claim(connection)
+
+    steps.take(connection, JobStep(held=held, job=held.job, rerouted=tuple(asks[:2]), reroute_to="owner-2"))
+
+    assert jobs.count_rows(connection, "j-1") == {"open": 1, "requeued": 2}
+    assert [requests.load_many(connection, asks)[ask].job_id for ask in asks] == [None, None, "j-1"]
+    assert jobs.form(connection, job(2, n=2), asks[:2], "owner-2") == []
+
+
+def test_of_those_who_claim_at_once_each_gets_its_own(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for number in range(1, 5):
+            form(connection, number)
+
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets one write at a time; test_processes claims from several")
+    with engine.begin() as one, engine.begin() as two:
+        first = jobs.claim(one, "one", 60, 3)
+        second = jobs.claim(two, "two", 60, 3)
+
+    assert sorted(held.job.id for held in first + second) == ["j-1", "j-2", "j-3", "j-4"]

@@ -1,0 +1,146 @@
+"""A store gets to the newest version from every earlier one, once, however many start at the same time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, inspect, select
+from sqlalchemy.schema import CreateTable
+from tests.store import shapes
+
+from batchway.core.errors import SettingsError
+from batchway.store import Database
+from batchway.store.connections import make_engine, read_url
+from batchway.store.migrations import STEPS, migrate, read_version
+
+PLACE = Table("place", MetaData(), Column("number", Integer))
+
+
+def add_place(connection: Connection) -> None:
+    """A step: a table more, with a row in it."""
+    connection.execute(CreateTable(PLACE))
+    connection.execute(insert(PLACE).values(number=1))
+
+
+def fail(connection: Connection) -> None:
+    """A step that does something and then fails."""
+    connection.execute(insert(PLACE).values(number=2))
+    raise RuntimeError("the step is wrong")
+
+
+@pytest.fixture
+def empty(url: str) -> Any:
+    """A database without tables."""
+    engine = make_engine(read_url(url), writes=True, size=8)
+    yield engine
+    engine.dispose()
+
+
+def describe(connection: Connection) -> dict[str, Any]:
+    """All that makes two stores alike."""
+    found = inspect(connection)
+    return {
+        table: {
+            "columns": [
+                (column["name"], str(column["type"]), column["nullable"]) for column in found.get_columns(table)
+            ],
+            "key": found.get_pk_constraint(table)["constrained_columns"],
+            "unique": sorted(str(unique["column_names"]) for unique in found.get_unique_constraints(table)),
+            "foreign": sorted(str(key["referred_table"]) for key in found.get_foreign_keys(table)),
+            "indexes": sorted((str(index["name"]), str(index["column_names"])) for index in found.get_indexes(table)),
+        }
+        for table in found.get_table_names()
+    }
+
+
+def test_an_empty_store_gets_todays_tables(empty: Engine) -> None:
+    with empty.begin() as connection:
+        migrate(connection)
+
+    with empty.begin() as connection:
+        assert read_version(connection) == shapes.NEWEST
+        assert {"requests", "jobs", "charges"} < describe(connection).keys()
+
+
+def test_todays_tables_are_written_down(kind: str) -> None:
+    """If this fails, the tables were changed: append a step to STEPS, then run `python -m tests.store.shapes`."""
+    today = [" ".join(statement.split()) for statement in shapes.shape(kind)]
+
+    assert today == [" ".join(statement.split()) for statement in shapes.written(kind, shapes.NEWEST)]
+
+
+@pytest.mark.parametrize("version", range(1, shapes.NEWEST + 1))
+def test_every_earlier_store_becomes_one_of_today(empty: Engine, version: int) -> None:
+    with empty.begin() as connection:
+        migrate(connection)
+        fresh = describe(connection)
+        connection.rollback()
+    with empty.begin() as connection:
+        for statement in shapes.written(connection.dialect.name, version):
+            connection.exec_driver_sql(statement)
+        stamp = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
+        stamp.create(connection)
+        connection.execute(insert(stamp).values(version=version))
+
+    with empty.begin() as connection:
+        migrate(connection)
+
+    with empty.begin() as connection:
+        assert describe(connection) == fresh
+        assert read_version(connection) == shapes.NEWEST
+
+
+def test_steps_run_once_and_in_order(empty: Engine) -> None:
+    for _ in range(2):
+        with empty.begin() as connection:
+            migrate(connection)
+    for _ in range(2):
+        with empty.begin() as connection:
+            migrate(connection, [*STEPS, add_place])
+
+    with empty.begin() as connection:
+        assert read_version(connection) == shapes.NEWEST + 1
+        assert connection.scalar(select(func.count()).select_from(PLACE)) == 1
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(empty: Engine) -> None:
+    with empty.begin() as connection:
+        migrate(connection)
+        before = describe(connection)
+
+    with pytest.raises(RuntimeError), empty.begin() as connection:
+        migrate(connection, [*STEPS, add_place, fail])
+
+    with empty.begin() as connection:
+        assert describe(connection) == before
+        assert read_version(connection) == shapes.NEWEST
+
+
+def test_a_store_of_a_newer_batchway_is_refused(empty: Engine) -> None:
+    with empty.begin() as connection:
+        migrate(connection, [*STEPS, add_place])
+
+    with pytest.raises(SettingsError, match=f"of version {shapes.NEWEST + 1}"), empty.begin() as connection:
+        migrate(connection)
+
+
+def test_many_who_start_at_once_migrate_once(empty: Engine) -> None:
+    def start(_: int) -> None:
+        with empty.begin() as connection:
+            migrate(connection, [*STEPS, add_place])
+
+    with empty.begin() as connection:
+        migrate(connection)
+    with ThreadPoolExecutor(8) as starters:
+        list(starters.map(start, range(8)))
+
+    with empty.begin() as connection:
+        assert connection.scalar(select(func.count()).select_from(PLACE)) == 1
+
+
+async def test_a_store_that_cannot_be_understood_does_not_open(empty: Engine, url: str) -> None:
+    with empty.begin() as connection:
+        migrate(connection, [*STEPS, add_place])
+
+    with pytest.raises(SettingsError):
+        await Database.open(url, now=lambda: 0.0)
