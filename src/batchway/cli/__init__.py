@@ -104,6 +104,18 @@ def config(
     showing.show_config({name: value for name, value in flags.items() if value is not None}, template=template)
 
 
+@app.command()
+def compress(
+    file: Annotated[str, typer.Argument(help="A text, or the JSON body of a chat; it is not changed.")],
+    budget: Annotated[int, typer.Option(help="Tokens that it may have.")],
+    question: Annotated[str, typer.Option(help="What will be asked about a text; a chat has its own question.")] = "",
+) -> None:
+    """Show what optimize=fit would take out of a prompt: a diff, and a report of what and why."""
+    from batchway.cli import compressing
+
+    typer.echo(compressing.compress(file, budget, question))
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Name of the key; its requests are this tenant's.")],
