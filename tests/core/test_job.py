@@ -389,6 +389,13 @@ def test_a_missing_error_file_is_waited_for_if_rows_failed() -> None:
     assert step(running(), ended)[0].state == "submitted"
 
 
+def test_one_place_for_answers_and_errors_is_read_once_and_not_waited_for() -> None:
+    counts = Counts(total=4, completed=2, failed=2)
+    ended = batch(status="completed", said="completed", counts=counts, output_file_id="all", error_file_id="all")
+    after, wanted = step(running(), facts.Polled(ended))
+    assert (after.state, wanted) == ("ingesting", [commands.Ingest(sources=("all",), last=False, why="")])
+
+
 def test_results_that_show_while_it_is_running_are_read_when_enough_is_new() -> None:
     shows = batch(output_file_id="out", readable=True, counts=Counts(total=4, completed=2))
     after, wanted = step(running(), facts.Polled(shows))

@@ -73,8 +73,11 @@ class ProviderBatch(Struct, frozen=True, kw_only=True):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where its results are read, answers before errors, so that of two lines for one row the answer is first."""
-        return tuple([handle for handle in (self.output_file_id, self.error_file_id) if handle])
+        """Where its results are read, answers before errors, so that of two lines for one row the answer is first.
+
+        Where one place holds both, both handles name it, and it is read once.
+        """
+        return tuple(dict.fromkeys([handle for handle in (self.output_file_id, self.error_file_id) if handle]))
 
 
 class BatchPage(Struct, frozen=True, kw_only=True):

@@ -148,4 +148,4 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def sources(self) -> tuple[str, ...]:
         """Where its results are read, as last told."""
-        return tuple([handle for handle in (self.output_file_id, self.error_file_id) if handle])
+        return tuple(dict.fromkeys([handle for handle in (self.output_file_id, self.error_file_id) if handle]))
