@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from batchway.core.types import Lane
-from batchway.ports import Dialect
+from batchway.ports import BatchDialect, Dialect
 from batchway.providers.anthropic import AnthropicDialect
+from batchway.providers.batch_forms import BATCH_FORMS
 from batchway.providers.gemini import GeminiDialect
 from batchway.providers.mistral import MistralDialect
 from batchway.providers.openai import OpenAIDialect
+from batchway.providers.openai_batch import OpenAIBatchDialect
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -141,6 +143,13 @@ DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
     "openai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
 }
 """Every dialect by name: how to make one for an account."""
+
+BATCH_DIALECTS: Mapping[str, Callable[[Account], BatchDialect]] = {
+    "openai": lambda account: OpenAIBatchDialect(
+        account.name, account.base_url, account.key, BATCH_FORMS.get(account.name, BATCH_FORMS["generic"])
+    ),
+}
+"""The same for Batch APIs, by the name of the dialect that direct calls are made in."""
 
 
 def row_of(name: str) -> Row | None:
