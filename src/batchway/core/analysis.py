@@ -77,6 +77,8 @@ _SCHEMAS = ("audio", "response_format", "tools")
 
 def analyse(prompt: Prompt) -> Analysis:
     """What this prompt asks for. Never raises; the same prompt gives the same analysis."""
+    if prompt.outline is not None:
+        return Analysis(output_tokens=prompt.outline.answer, latency_tolerance=prompt.outline.tolerance)
     look = _look(prompt)
     task, task_why = _task(look)
     complexity, complexity_why = _complexity(look, task)

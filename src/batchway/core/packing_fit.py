@@ -7,11 +7,13 @@ from msgspec import Struct
 
 from batchway.core.catalog import Model
 from batchway.core.packing import Format
-from batchway.core.types import Request
+from batchway.core.types import Prompt, Request
 
 LONGEST_ANSWER = 150
 """Output tokens up to which `auto` packs. What is known to be packed well is labels and short answers; longer texts
 lose quality (arXiv 2503.02756: 45 % at four per call), and comparing two of them does not show it."""
+
+NOT_TEXT = "its last message is not a user's text"
 
 _FEATURES = {
     "audio": "it has audio",
@@ -41,9 +43,7 @@ class Circumstances(Struct, frozen=True, kw_only=True):
 
 def unfit(request: Request, around: Circumstances) -> str | None:
     """Why the request can not be packed, as a clause; None if it can."""
-    return (
-        _wrong_kind(request, around) or _wrong_text(request.prompt.last_user, around.format) or _unwise(request, around)
-    )
+    return _wrong_kind(request, around) or _wrong_text(request.prompt, around.format) or _unwise(request, around)
 
 
 def _wrong_kind(request: Request, around: Circumstances) -> str | None:
@@ -61,9 +61,12 @@ def _wrong_kind(request: Request, around: Circumstances) -> str | None:
     return "its twin is in the same call" if around.twin else None
 
 
-def _wrong_text(text: str | None, form: Format) -> str | None:
+def _wrong_text(prompt: Prompt, form: Format) -> str | None:
+    if prompt.outline is not None:
+        return None if prompt.outline.item is not None else NOT_TEXT
+    text = prompt.last_user
     if text is None:
-        return "its last message is not a user's text"
+        return NOT_TEXT
     if not text.strip():
         return "its text is empty"
     if _UNPRINTABLE.search(text):

@@ -41,6 +41,19 @@ class Hints(Struct, frozen=True, kw_only=True, gc=False):
     on_deadline: OnDeadline | None = None
 
 
+class Outline(Struct, frozen=True, kw_only=True, gc=False):
+    """What decisions need of a prompt whose texts are not at hand: of traffic that was recorded without them."""
+
+    kin: str
+    """Equal for prompts of one model that differ in nothing but their last user text."""
+    item: int | None = None
+    """Tokens of the last user text; None: the last message is not a user's text."""
+    answer: int = 200
+    """Output tokens of its answer, as expected."""
+    tolerance: Literal["low", "medium", "high"] = "medium"
+    """How long it may be kept for company (`core.policy.Tolerance`)."""
+
+
 class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     """What wire read from a body: all that a decision may depend on. Core never indexes the body itself."""
 
@@ -61,6 +74,8 @@ class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     a call."""
     features: tuple[str, ...] = ()
     """What rules lanes out, sorted: audio, images, logprobs, response_format, stateful, tools."""
+    outline: Outline | None = None
+    """Stands in for the texts, where they are not at hand."""
 
 
 class Request(Struct, frozen=True, kw_only=True, gc=False):

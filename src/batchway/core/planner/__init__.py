@@ -37,7 +37,7 @@ from batchway.core.facts import Fact
 from batchway.core.limits import Dice
 from batchway.core.memory import Memory
 from batchway.core.planner import answering, asking, ending, leaving, routing, sending
-from batchway.core.planner.plan import Plan, Timer
+from batchway.core.planner.plan import Plan, Timer, Watch
 from batchway.core.policy import Policy
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
@@ -65,8 +65,10 @@ class Planner:
         counts: TokenCounts,
         ids: Callable[[], str],
         dice: Dice,
+        watch: Watch | None = None,
     ) -> None:
-        self._plan = Plan(policy, catalog, offers, counts, ids, dice)
+        """`watch` is shown each window that closes; it only looks on."""
+        self._plan = Plan(policy, catalog, offers, counts, ids, dice, watch)
 
     @property
     def memory(self) -> Memory:

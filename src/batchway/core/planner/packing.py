@@ -9,7 +9,7 @@ from batchway.core.commands import Packed
 from batchway.core.gate import Party
 from batchway.core.packer import Group, Pack
 from batchway.core.packing import FORMATS, make_nonces
-from batchway.core.packing_fit import Circumstances, unfit
+from batchway.core.packing_fit import NOT_TEXT, Circumstances, unfit
 from batchway.core.packing_worth import Load
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
@@ -32,7 +32,7 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
         expected_output=seat.analysis.output_tokens,
     )
     why = unfit(request, around)
-    return why if why or request.pack_key is not None else "its last message is not a user's text"
+    return why if why or request.pack_key is not None else NOT_TEXT
 
 
 def patience(plan: Plan, seat: Seat) -> float:
@@ -43,7 +43,7 @@ def patience(plan: Plan, seat: Seat) -> float:
 def group(plan: Plan, seats: Sequence[Seat], lane: Lane) -> Group:
     first = seats[0].request
     model = first.prompt.model
-    items = tuple([plan.counts.text(model, seat.request.prompt.last_user or "") for seat in seats])
+    items = tuple([_item_tokens(plan, seat) for seat in seats])
     whole = [plan.gate.count(seat) for seat in seats]
     shared = max(0, min([all_of_it - item for all_of_it, item in zip(whole, items, strict=True)]))
     load = Load(shared=shared, items=items, answers=tuple(map(_expected_answer, seats)))
@@ -60,6 +60,13 @@ def group(plan: Plan, seats: Sequence[Seat], lane: Lane) -> Group:
         room=max(1, most - shared) if most is not None else sum(items),
         repeatable=first.prompt.temperature == 0 or first.prompt.seed is not None,
     )
+
+
+def _item_tokens(plan: Plan, seat: Seat) -> int:
+    prompt = seat.request.prompt
+    if prompt.outline is not None:
+        return prompt.outline.item or 0
+    return plan.counts.text(prompt.model, prompt.last_user or "")
 
 
 def _expected_answer(seat: Seat) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from typing import Literal
 
-from batchway.core.batcher import Batcher
+from batchway.core.batcher import Batcher, Closed
 from batchway.core.catalog import Catalog
 from batchway.core.commands import Command
 from batchway.core.gate import Gate
@@ -22,6 +22,9 @@ from batchway.core.types import Answer, Fault
 
 Timer = Literal["retry", "abandoned", "deadline"]
 
+Watch = Callable[[Literal["pack", "job"], Closed], None]
+"""Is shown each window that closes, and which kind it is."""
+
 
 class Plan:
     """One per planner. `now` and `out` are those of the fact that is being received."""
@@ -34,6 +37,7 @@ class Plan:
         counts: TokenCounts,
         ids: Callable[[], str],
         dice: Dice,
+        watch: Watch | None,
     ) -> None:
         self.now = 0.0
         self.out: list[Command] = []
@@ -43,6 +47,8 @@ class Plan:
         self.counts = counts
         self.ids = ids
         self.dice = dice
+        self.watch = watch
+        """Who looks on as windows close."""
         self.memory = Memory(policy)
         bounds: dict[Hashable, int] = {
             name: offer.max_in_flight for name, offer in offers.items() if offer.max_in_flight is not None

@@ -132,6 +132,8 @@ def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRu
 
 def leave_window(plan: Plan, closed: list[Closed]) -> None:
     for window in closed:
+        if plan.watch is not None:
+            plan.watch("pack" if isinstance(window.key, _PackKey) else "job", window)
         seats = tuple(seat for ticket in window.tickets if (seat := plan.seats.led_by(ticket.id)))
         if isinstance(window.key, _PackKey):
             _leave_pack_window(plan, seats, window.key.lane)
