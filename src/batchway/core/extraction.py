@@ -140,9 +140,12 @@ def _between_words(text: str) -> list[int]:
 
 
 def _pieces(passage: Passage) -> list[_Piece]:
-    length = sum(_length(sentence.text) for sentence in passage.sentences)
-    each = passage.tokens / length if length else 0.0
-    return [_Piece(sentence=sentence, size=_length(sentence.text) * each) for sentence in passage.sentences]
+    lengths = [_length(sentence.text) for sentence in passage.sentences]
+    each = passage.tokens / max(1, sum(lengths))
+    return [
+        _Piece(sentence=sentence, size=length * each)
+        for sentence, length in zip(passage.sentences, lengths, strict=True)
+    ]
 
 
 def _length(text: str) -> int:

@@ -8,7 +8,7 @@ itself shows which of its words are common.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from math import log, sqrt
 
 STEM = 5
@@ -41,6 +41,16 @@ def stems(text: str) -> set[str]:
     return {stem for word in words for stem in _parts(word)}
 
 
+def _stems_of_each(sentences: Sequence[str]) -> list[set[str]]:
+    """`stems` of every sentence. In ASCII each character stays one in lower case, so that all can be read at once."""
+    whole = "".join(sentences)
+    if not whole.isascii():
+        return [stems(sentence) for sentence in sentences]
+    whole = whole.lower().translate(SPACES)
+    borders = pairwise(accumulate(map(len, sentences), initial=0))
+    return [{word[:STEM] for word in whole[start:end].split()} for start, end in borders]
+
+
 def _parts(word: str) -> Iterable[str]:
     """Pairs of characters of an unspaced script, otherwise the stem."""
     if not UNSPACED.match(word):
@@ -52,12 +62,16 @@ def score(sentences: Sequence[str], question: str, places: Sequence[float]) -> l
     """The worth of each sentence. `places`: between 0 and 1, where 1 is the better place."""
     if not sentences:
         return []
-    known = [stems(sentence) for sentence in sentences]
+    known = _stems_of_each(sentences)
     times = Counter(chain.from_iterable(known))
     asked = {stem: _weight(times[stem], len(known)) for stem in stems(question) if stem in times}
     only_here = {stem for stem, number in times.items() if number == 1}
+    few = frozenset(asked)
     overlap = _in_proportion(
-        [sum(asked[stem] for stem in asked.keys() & words) / sqrt(len(words) + 8) for words in known]
+        [
+            0.0 if few.isdisjoint(words) else sum([asked[stem] for stem in few & words]) / sqrt(len(words) + 8)
+            for words in known
+        ]
     )
     rarity = _in_proportion([len(words & only_here) / (len(words) + 4) for words in known])
     beside = map(max, [0.0, *overlap[:-1]], [*overlap[1:], 0.0])
@@ -78,5 +92,8 @@ def _in_proportion(values: list[float]) -> list[float]:
     return [value / greatest for value in values] if greatest else values
 
 
-SIGN = re.compile('[0-9"“”„«»「『`]|(?<=[a-z,] )[A-Z]|(?<=[а-яё,] )[А-ЯЁ]')
+DEFINITES, LATIN, CYRILLIC = '0-9"“”„«»「『`', "A-Z", "А-ЯЁ"
+SIGN = re.compile(
+    f"[{DEFINITES}{LATIN}{CYRILLIC}](?:(?<=[{DEFINITES}])|(?<=[a-z,] [{LATIN}])|(?<=[а-яё,] [{CYRILLIC}]))"
+)
 """A number, a quotation, or a name (where only names have capitals)."""

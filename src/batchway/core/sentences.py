@@ -23,13 +23,18 @@ class Sentence(Struct, frozen=True, kw_only=True, gc=False):
 
 
 STOP = ".!?…‽؟۔։።။"
+FULL = "。！？｡।॥"
+"""Stops after which a space must follow, and those of scripts that need none."""
 
 BORDER = re.compile(
-    rf"(?P<stop>[{STOP}](?<![{STOP}][{STOP}])[{STOP}]*[\"'”’»)\]]*)(?=\s)[ \t\u00a0]*(?:\n\s*)?"
-    r"|(?P<full>[。！？｡।॥]+[”’」』）》\"]*)[ \t\u3000]*(?:\n\s*)?"
-    r"|\n\s*"
+    rf"[{STOP}{FULL}\n](?:"
+    r"(?<=\n)\s*"
+    rf"|(?<=[{STOP}])(?<![{STOP}][{STOP}])(?P<more>[{STOP}]*[\"'”’»)\]]*)(?=\s)[ \t\u00a0]*(?:\n\s*)?"
+    rf"|(?<=[{FULL}])[{FULL}]*[”’」』）》\"]*[ \t\u3000]*(?:\n\s*)?"
+    r")"
 )
-"""Where a sentence may end: after a stop and a space, after a stop of scripts that need no space, at a line's end."""
+"""Where a sentence may end: at a line's end, after a stop and a space, after a full stop. It begins with one set of
+characters because the search for such a set is six times as fast as for alternatives."""
 
 ABBREVIATIONS = frozenset(
     """
@@ -60,9 +65,9 @@ def split(text: str, spans: Sequence[Span]) -> list[Sentence]:
                 break
             span = next(ahead, None)
         within = span is not None and span.start < border
-        if within or not text[start:border].strip():
+        if within or not (piece := text[start:border]).strip():
             continue
-        found.append(Sentence(text=text[start:border], block=block, lasting=lasting))
+        found.append(Sentence(text=piece, block=block, lasting=lasting))
         start, lasting = border, False
         block += ends_block
     if start < len(text):  # only white space that no pattern knows
@@ -76,7 +81,8 @@ def _borders(text: str) -> Iterator[tuple[int, bool]]:
     line = 0
     for match in BORDER.finditer(text):
         begin, end = match.span()
-        ends = match.lastgroup == "full" or (match.lastgroup == "stop" and _ends(text, match["stop"], begin, end))
+        sign = text[begin]
+        ends = sign in FULL or (sign != "\n" and _ends(text, begin, end, alone=match.end("more") == begin + 1))
         goes_on = True
         newline = text.find("\n", begin, end)
         if newline >= 0:
@@ -88,11 +94,12 @@ def _borders(text: str) -> Iterator[tuple[int, bool]]:
     yield len(text), True
 
 
-def _ends(text: str, stop: str, begin: int, end: int) -> bool:
-    """A stop followed by white space ends its sentence, unless a small letter follows or it only shortens a word."""
+def _ends(text: str, begin: int, end: int, *, alone: bool) -> bool:
+    """A stop followed by white space ends its sentence, unless a small letter follows or it only shortens a word.
+    `alone`: it is one character, without quotation marks or brackets that it closes."""
     if text[end : end + 1].islower():
         return False
-    if stop != ".":
+    if not alone or text[begin] != ".":
         return True
     before = text[max(0, begin - 12) : begin].split()
     word = before[-1].lstrip("([\"'„“«") if before else ""

@@ -37,6 +37,9 @@ QUOTED = re.compile(
 )
 """Inline code, and quotations within one paragraph. `5" pipe` opens none; single quotes may be apostrophes."""
 
+QUOTING = "`\"“„«「『《'"
+"""What they begin with: to look for one of these first costs a tenth of the search."""
+
 QUOTED_LINES = re.compile(r"^[ \t]*>[^\n]*(?:\n[ \t]*>[^\n]*)*", re.MULTILINE)
 """What Markdown quotes line by line."""
 
@@ -62,7 +65,7 @@ CODE_LINE = re.compile(
 LONG_LINE, DENSE = 300, 25
 """Longer lines are code (minified, most often) if every 25th character is a bracket, a semicolon or an equals sign."""
 
-CODE_SIGNS = ("{", "}", "=", ");", ":\n ", ":\n\t", ")\n ", "</")
+CODE_SIGNS = re.compile(r"[{}=):<](?:(?<=[{}=])|(?<=\));|(?<=:)\n[ \t]|(?<=\))\n |(?<=<)/)")
 CODE_BEGINNINGS = ("import ", "from ", "#include", "package ", "using ")
 """A paragraph without one of these is not looked at line by line: prose has them seldom."""
 
@@ -106,7 +109,7 @@ def _fences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _quotations(text: str) -> list[tuple[int, int]]:
-    found = [match.span() for match in QUOTED.finditer(text)]
+    found = [match.span() for match in QUOTED.finditer(text)] if any(sign in text for sign in QUOTING) else []
     if text.startswith(">") or "\n>" in text or "\n " in text:
         found = _merge([*found, *(match.span() for match in QUOTED_LINES.finditer(text))])
     return found
@@ -161,7 +164,7 @@ def _unfenced(text: str, fenced: list[tuple[int, int]]) -> Iterator[tuple[int, i
 
 
 def _may_be_code(text: str) -> bool:
-    return text.startswith(CODE_BEGINNINGS) or any(sign in text for sign in CODE_SIGNS)
+    return text.startswith(CODE_BEGINNINGS) or CODE_SIGNS.search(text) is not None
 
 
 def _is_code(line: str) -> bool:

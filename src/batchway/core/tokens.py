@@ -61,10 +61,11 @@ MEMORY = 0.98
 FORGETTING = 0.999
 """Share of the highest excess that each bill leaves: one odd bill fades in about a thousand, a steady one stays."""
 
-REMEMBERED_TEXTS = 256
-SHORTEST_REMEMBERED, LONGEST_REMEMBERED = 256, 32_768
+REMEMBERED_TEXTS = 128
+SHORTEST_REMEMBERED, LONGEST_REMEMBERED = 256, 65_536
 """How many texts keep their count, and their lengths in characters: at most 8 million characters in all. A long system
-prompt comes with every request of an application, and is counted once; what is short is counted as fast as recalled."""
+prompt comes with every request of an application, and is counted once, as is a text that has to be fitted when it was
+found too long; what is short is counted as fast as recalled."""
 
 
 def bound(text: str) -> int:
