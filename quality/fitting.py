@@ -11,7 +11,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from batchway.core.compress import fit
+from batchway.core.compress import Text, fit
 from batchway.core.sentences import split
 from batchway.core.spans import find_spans
 from batchway.core.tokens import remembering
@@ -168,20 +168,18 @@ def _speed(count: Counter, small: bool) -> list[str]:
         f"Fitting a document of {older} tokens, median CPU time of {rounds} (counting it before: {counting:.1f} ms):"
     ]
     for ratio in RATIOS:
-        fitting = _milliseconds(
-            lambda ratio=ratio: partial(fit, trial.texts, older // ratio, _knowing(count, texts)), rounds
-        )
-        whole = _milliseconds(lambda ratio=ratio: partial(fit, trial.texts, older // ratio, count), rounds)
+        work = partial(_prepare, trial.texts, older // ratio, count)
+        fitting, whole = (_milliseconds(partial(work, known), rounds) for known in (texts, ()))
         lines.append(f"- {ratio}x shorter: {fitting:.1f} ms ({whole:.1f} ms with that counting)")
     return lines
 
 
-def _knowing(count: Counter, texts: Sequence[str]) -> Counter:
-    """The counter as it is when it has counted these texts."""
+def _prepare(texts: Sequence[Text], room: int, count: Counter, known: Sequence[str]) -> Callable[[], object]:
+    """Fitting, to be done with a counter that has counted the known texts."""
     remembered = remembering(count)
-    for text in texts:
+    for text in known:
         remembered(text)
-    return remembered
+    return lambda: fit(texts, room, remembered)
 
 
 def _milliseconds(prepare: Callable[[], Callable[[], object]], rounds: int) -> float:
