@@ -1,7 +1,8 @@
 """The OpenAI dialect of batches: files, batches and result lines, as OpenAI and those who imitate it speak them.
 
-Shapes: providers.md §3, §7, §8. What is unconfirmed there is read defensively: a word that is not known is `unknown`,
-a field of another type than expected is as if it were not there, and either kind of line may be in either file.
+Shapes: providers.md §3, §7 to §9. What is unconfirmed there is read defensively: a word that is not known is `unknown`,
+a field of another type than expected is as if it were not there, and either kind of line may be in either file. Those
+who differ in more than terms (`xai_batch`, `mistral_batch`, …) begin here, and say what is otherwise.
 """
 
 import re
@@ -13,11 +14,12 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from batchway.core.errors import UpstreamMalformed
+from batchway.core.errors import BadRequest, UpstreamMalformed
 from batchway.core.job import BatchPage, BatchStatus, BatchTerms, Counts, Job, Problem, ProviderBatch, RowResult
 from batchway.core.types import Answer, Endpoint, Fault, Request
-from batchway.ports import Incoming, Outgoing, OutgoingRows
+from batchway.ports import Dialect, Incoming, Outgoing, OutgoingRows, ResultReader
 from batchway.providers.batch_forms import BatchForm
+from batchway.providers.batch_reading import is_good, number, repaired, text, whole
 from batchway.providers.json_lines import LineCutter
 from batchway.providers.openai import OpenAIDialect
 from batchway.wire import body
@@ -82,11 +84,17 @@ _JSON = ("content-type", "application/json")
 class OpenAIBatchDialect:
     """Encodes and decodes for one account. See `ports.BatchDialect`."""
 
-    def __init__(self, name: str, base_url: str, key: str | None, form: BatchForm) -> None:
+    _upload_fields: tuple[tuple[str, str], ...] = (("purpose", "batch"),)
+    """Of the form that a file is uploaded by, before the file."""
+
+    def __init__(
+        self, name: str, base_url: str, key: str | None, form: BatchForm, direct: Dialect | None = None
+    ) -> None:
+        """`direct`: how direct calls of the account are spoken, if not as OpenAI's; rows and faults are its."""
         self._name = name
         self._base = base_url.rstrip("/")
         self._form = form
-        self._direct = OpenAIDialect(name, base_url, key)
+        self._direct = OpenAIDialect(name, base_url, key) if direct is None else direct
         self._auth = (("authorization", f"Bearer {key}"),) if key is not None else ()
 
     @property
@@ -97,25 +105,33 @@ class OpenAIBatchDialect:
     # Rows going out
 
     def line(self, request: Request, custom_id: str) -> bytes:
-        """The request's body, byte for byte but for line breaks, which JSON has only between its tokens."""
-        content = request.body
+        """The request as a direct call sends it, but on one line: JSON has its line breaks between tokens only."""
+        content = self._direct.encode(request).body
         if b'"stream' in content:
             fields = body.fields(content)
             content = body.join({name: value for name, value in fields.items() if name not in _DIRECT_ONLY})
-        content = content.replace(b"\r", b" ").replace(b"\n", b" ")
-        url = _path(request.endpoint)
-        return _encode({"custom_id": custom_id, "method": "POST", "url": url, "body": Raw(content)})
+        most = self._form.max_body
+        if most is not None and len(content) > most:
+            message = (
+                f"The request has {len(content)} bytes; '{self._name}' takes {most} in a batch. Shorten it, or send it "
+                "directly (strategy=direct)."
+            )
+            raise BadRequest(message, code="request_too_large")
+        return self._row(request.endpoint, custom_id, content.replace(b"\r", b" ").replace(b"\n", b" "))
+
+    def _row(self, endpoint: Endpoint, custom_id: str, content: bytes) -> bytes:
+        return _encode({"custom_id": custom_id, "method": "POST", "url": path_of(endpoint), "body": Raw(content)})
 
     def encode_upload_start(self, _job: Job) -> None:
         """Nothing."""
 
     def encode_upload(self, job: Job, _started: Incoming | None = None) -> OutgoingRows:
-        """POST /files, multipart, `purpose` first (§3.1). Lines hold no carriage return, and so no boundary."""
+        """POST /files, multipart, the file last (§3.1). Lines hold no carriage return, and so no boundary."""
         boundary = f"batchway-{job.submit_tag}"
-        before = (
-            f'--{boundary}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-            f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="{job.submit_tag}.jsonl"\r\n'
-            "content-type: application/octet-stream\r\n\r\n"
+        disposition = f"--{boundary}\r\ncontent-disposition: form-data; name="
+        before = "".join([f'{disposition}"{name}"\r\n\r\n{value}\r\n' for name, value in self._upload_fields])
+        before += (
+            f'{disposition}"file"; filename="{job.submit_tag}.jsonl"\r\ncontent-type: application/octet-stream\r\n\r\n'
         )
         return OutgoingRows(
             method="POST",
@@ -128,7 +144,7 @@ class OpenAIBatchDialect:
 
     def decode_upload(self, incoming: Incoming) -> str | Fault:
         """The file's id."""
-        if not _is_good(incoming):
+        if not is_good(incoming):
             return self.fault(incoming)
         try:
             return _file.decode(incoming.body).id
@@ -141,7 +157,7 @@ class OpenAIBatchDialect:
         """POST /batches."""
         content = {
             "input_file_id": job.input_file_id,
-            "endpoint": _path(job.endpoint),
+            "endpoint": path_of(job.endpoint),
             "completion_window": job.window,
             "metadata": {TAG: job.submit_tag},
         }
@@ -153,7 +169,7 @@ class OpenAIBatchDialect:
 
     def decode_batch(self, incoming: Incoming) -> ProviderBatch | Fault:
         """A batch object."""
-        if not _is_good(incoming):
+        if not is_good(incoming):
             return self.fault(incoming)
         try:
             return self._batch(body.parse(incoming.body))
@@ -168,7 +184,7 @@ class OpenAIBatchDialect:
 
     def decode_list(self, incoming: Incoming) -> BatchPage | Fault:
         """A page."""
-        if not _is_good(incoming):
+        if not is_good(incoming):
             return self.fault(incoming)
         try:
             page = _list.decode(incoming.body)
@@ -184,51 +200,57 @@ class OpenAIBatchDialect:
 
     def decode_cancel(self, incoming: Incoming) -> ProviderBatch | Fault | None:
         """The batch, where it is shown: that the call was taken is what counts."""
-        if not _is_good(incoming):
+        if not is_good(incoming):
             return self.fault(incoming)
         shown = self.decode_batch(incoming)
         return None if isinstance(shown, Fault) else shown
 
     def _batch(self, said: Any) -> ProviderBatch:
-        if not isinstance(said, dict) or not _text(said.get("id")):
+        if not isinstance(said, dict) or not text(said.get("id")):
             raise ValueError("no object with an id")
-        word = _text(said.get("status")) or ""
+        word = text(said.get("status")) or ""
         status = STATUSES.get(word.lower(), "unknown")
-        output = _text(said.get("output_file_id"))
+        counts = _counts(said.get("request_counts"))
+        output = self._file(said.get("output_file_id"), counts, counts.completed if counts else 0)
         metadata = said.get("metadata")
         return ProviderBatch(
             id=said["id"],
             status=status,
             said=word[:100],
-            created_at=_number(said.get("created_at")),
-            tag=_text(metadata.get(TAG)) if isinstance(metadata, dict) else None,
-            counts=_counts(said.get("request_counts")),
+            created_at=number(said.get("created_at")),
+            tag=text(metadata.get(TAG)) if isinstance(metadata, dict) else None,
+            counts=counts,
             output_file_id=output,
-            error_file_id=_text(said.get("error_file_id")),
-            expires_at=_number(said.get("expires_at")),
+            error_file_id=self._file(said.get("error_file_id"), counts, counts.failed if counts else 0),
+            expires_at=number(said.get("expires_at")),
             readable=self._form.shows_early and output is not None,
             problems=_problems(said.get("errors")),
         )
 
+    def _file(self, handle: Any, counts: Counts | None, counted: int) -> str | None:
+        """A result file. One that is named from the beginning is not there before something is counted for it, and
+        asking for it is a 404 (§9); who does not count is believed."""
+        is_there = not self._form.names_early or counts is None or not counts.total or counted > 0
+        return text(handle) if is_there else None
+
     # Results
 
-    def encode_results(self, source: str, _after: str | None = None) -> Outgoing:
-        """GET /files/{id}/content."""
-        accept = (("accept", "application/binary"), *self._auth)
-        return Outgoing(
-            method="GET", url=f"{self._base}/files/{quote(source, safe='')}/content", headers=accept, body=b""
-        )
+    def encode_results(self, source: str, after: str | None = None) -> Outgoing:
+        """GET /files/{id}/content. The next page by either name that is said to be its own (§9)."""
+        query = "" if after is None else "?" + urlencode({"skip": after, "offset": after})
+        url = f"{self._base}/files/{quote(source, safe='')}/content{query}"
+        return Outgoing(method="GET", url=url, headers=(("accept", "application/binary"), *self._auth), body=b"")
 
-    def result_reader(self, _headers: Mapping[str, str]) -> LineCutter:
-        """JSON Lines."""
-        return LineCutter()
+    def result_reader(self, headers: Mapping[str, str]) -> ResultReader:
+        """JSON Lines. Who says that there may be more, and how many lines there were, is asked for the rest (§9)."""
+        return LineCutter(headers.get("x-last-line") if headers.get("x-incomplete") == "true" else None)
 
     def read_result(self, line: bytes, job: Job, now: float) -> RowResult:
         """A line of either file (§3.5). Raises ValueError if it cannot be read."""
         try:
             read = _line.decode(line)
         except UnicodeDecodeError:
-            read = _line.decode(_repaired(line))
+            read = _line.decode(repaired(line))
         return RowResult(custom_id=read.custom_id, outcome=self._outcome(read, job.endpoint, now))
 
     def _outcome(self, line: _Line, endpoint: Endpoint, now: float) -> Answer | Fault | None:
@@ -238,11 +260,11 @@ class OpenAIBatchDialect:
         status = (response.status_code or 0) if response is not None else 0
         if content is not None and 200 <= status < 300:
             return self._answer(content, endpoint, now)
-        if 400 <= status < 600:
-            refused = Incoming(status=status, headers={}, body=content or b"")
-            # One row of a batch says nothing about the provider's health.
-            return replace(self._direct.fault(refused), healthy=True)
         error = body.given(line.error)
+        if 400 <= status < 600:
+            words = content or (b'{"error":' + error + b"}" if error is not None else b"")
+            # One row of a batch says nothing about the provider's health.
+            return replace(self._direct.fault(Incoming(status=status, headers={}, body=words)), healthy=True)
         if error is not None and _code(error) in UNFINISHED:
             return None
         unexplained = b'{"message":"The provider gave neither an answer nor an error for this row."}'
@@ -257,19 +279,19 @@ class OpenAIBatchDialect:
         except ValueError as error:
             return self._malformed(f"a {endpoint} object in a result line", error)
         try:
-            return read(_repaired(content), now)  # The answer is paid for.
+            return read(repaired(content), now)
         except ValueError as error:
             return self._malformed(f"a {endpoint} object in a result line", error)
 
     # Files
 
-    def encode_delete(self, file_id: str) -> Outgoing:
+    def encode_delete(self, file_id: str) -> Outgoing | None:
         """DELETE /files/{id}."""
         return self._outgoing("DELETE", f"/files/{quote(file_id, safe='')}")
 
     def decode_delete(self, incoming: Incoming) -> Fault | None:
         """What is gone already is deleted."""
-        return None if _is_good(incoming) or incoming.status in (404, 410) else self.fault(incoming)
+        return None if is_good(incoming) or incoming.status in (404, 410) else self.fault(incoming)
 
     def fault(self, incoming: Incoming) -> Fault:
         """As for direct calls."""
@@ -282,37 +304,15 @@ class OpenAIBatchDialect:
         return UpstreamMalformed(f"'{self._name}' sent what is not {what} ({cause}).").fault
 
 
-def _path(endpoint: Endpoint) -> str:
+def path_of(endpoint: Endpoint) -> str:
     """An endpoint as batches name it, whatever the base URL."""
     return f"/v1{FRONTS[endpoint].path}"
-
-
-def _is_good(incoming: Incoming) -> bool:
-    return 200 <= incoming.status < 300
-
-
-def _repaired(content: bytes) -> bytes:
-    """Valid UTF-8, what is not becoming U+FFFD."""
-    return content.decode(errors="replace").encode()
-
-
-def _text(value: Any) -> str | None:
-    """A text that says something: an empty id is none (failures.md #38)."""
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _counts(said: Any) -> Counts | None:
     if not isinstance(said, dict):
         return None
-    total, completed, failed = (_whole(said.get(name)) for name in ("total", "completed", "failed"))
+    total, completed, failed = (whole(said.get(name)) for name in ("total", "completed", "failed"))
     return Counts(total=total, completed=completed, failed=failed)
 
 
@@ -324,16 +324,16 @@ def _problems(said: Any) -> tuple[Problem, ...]:
 
 
 def _problem(said: dict[str, Any]) -> Problem:
-    message = (_text(said.get("message")) or "The provider gave no reason.")[:1000]
+    message = (text(said.get("message")) or "The provider gave no reason.")[:1000]
     limit = _LIMIT.search(message)
     return Problem(
-        code=_text(said.get("code")),
+        code=text(said.get("code")),
         message=message,
-        line=_whole(said.get("line")) or None,
+        line=whole(said.get("line")) or None,
         limit=int(limit[1].replace(",", "")) if limit else None,
     )
 
 
 def _code(error: bytes) -> str | None:
     said = body.parse(error)
-    return _text(said.get("code")) if isinstance(said, dict) else None
+    return text(said.get("code")) if isinstance(said, dict) else None

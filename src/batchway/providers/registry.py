@@ -10,8 +10,10 @@ from batchway.providers.anthropic import AnthropicDialect
 from batchway.providers.batch_forms import BATCH_FORMS
 from batchway.providers.gemini import GeminiDialect
 from batchway.providers.mistral import MistralDialect
+from batchway.providers.mistral_batch import MistralBatchDialect
 from batchway.providers.openai import OpenAIDialect
 from batchway.providers.openai_batch import OpenAIBatchDialect
+from batchway.providers.xai_batch import XAIBatchDialect
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -56,7 +58,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="grok",
-        dialect="openai",
+        dialect="xai",
         base_url="https://api.x.ai/v1",
         key_variables=("XAI_API_KEY",),
         url_variables=("XAI_BASE_URL", "XAI_API_BASE"),
@@ -77,6 +79,14 @@ ROWS: tuple[Row, ...] = (
         base_url="https://api.groq.com/openai/v1",
         key_variables=("GROQ_API_KEY",),
         url_variables=("GROQ_BASE_URL",),
+        batch_api=True,
+    ),
+    Row(
+        name="doubleword",
+        dialect="openai",
+        base_url="https://api.doubleword.ai/v1",
+        key_variables=("DOUBLEWORD_API_KEY",),
+        url_variables=("DOUBLEWORD_BASE_URL",),
         batch_api=True,
     ),
     Row(
@@ -141,13 +151,17 @@ DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
     "gemini": lambda account: GeminiDialect(account.name, account.base_url, account.key, account.version),
     "mistral": lambda account: MistralDialect(OpenAIDialect(account.name, account.base_url, account.key)),
     "openai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
+    # xAI's direct calls are OpenAI's; its batches are not.
+    "xai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
 }
 """Every dialect by name: how to make one for an account."""
 
 BATCH_DIALECTS: Mapping[str, Callable[[Account], BatchDialect]] = {
+    "mistral": lambda account: MistralBatchDialect(account.name, account.base_url, account.key),
     "openai": lambda account: OpenAIBatchDialect(
         account.name, account.base_url, account.key, BATCH_FORMS.get(account.name, BATCH_FORMS["generic"])
     ),
+    "xai": lambda account: XAIBatchDialect(account.name, account.base_url, account.key),
 }
 """The same for Batch APIs, by the name of the dialect that direct calls are made in."""
 
