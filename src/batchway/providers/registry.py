@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from batchway.core.types import Lane
 from batchway.ports import BatchDialect, Dialect
-from batchway.providers.anthropic import AnthropicDialect
+from batchway.providers.anthropic import AnthropicBatchDialect, AnthropicDialect
 from batchway.providers.batch_forms import BATCH_FORMS
-from batchway.providers.gemini import GeminiDialect
+from batchway.providers.gemini import GeminiBatchDialect, GeminiDialect
 from batchway.providers.mistral import MistralDialect
 from batchway.providers.mistral_batch import MistralBatchDialect
 from batchway.providers.openai import OpenAIDialect
@@ -157,6 +157,14 @@ DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
 """Every dialect by name: how to make one for an account."""
 
 BATCH_DIALECTS: Mapping[str, Callable[[Account], BatchDialect]] = {
+    "anthropic": lambda account: AnthropicBatchDialect(
+        account.name,
+        account.base_url,
+        account.key,
+        account.version or "2023-06-01",
+        errors=OpenAIDialect(account.name, account.base_url, account.key),
+    ),
+    "gemini": lambda account: GeminiBatchDialect(account.name, account.base_url, account.key, account.version),
     "mistral": lambda account: MistralBatchDialect(account.name, account.base_url, account.key),
     "openai": lambda account: OpenAIBatchDialect(
         account.name, account.base_url, account.key, BATCH_FORMS.get(account.name, BATCH_FORMS["generic"])

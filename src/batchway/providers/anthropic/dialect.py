@@ -1,6 +1,7 @@
 """The Anthropic dialect: POST /v1/messages and GET /v1/models for one account."""
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -44,9 +45,7 @@ class AnthropicDialect:
     def __init__(self, name: str, base_url: str, key: str | None, version: str, *, errors: Dialect) -> None:
         self._name = name
         self._version = version
-        root = base_url.rstrip("/").removesuffix("/v1")
-        self._messages_url = f"{root}/v1/messages"
-        self._models_url = f"{root}/v1/models"
+        self.root = base_url.rstrip("/").removesuffix("/v1")
         self._plain = (("content-type", "application/json"), ("anthropic-version", version))
         # One of the two headers, never both: sources disagree on what Anthropic makes of that (providers.md §1).
         self._keyed = (*self._plain, ("x-api-key", key)) if key is not None else self._plain
@@ -55,40 +54,47 @@ class AnthropicDialect:
 
     def encode(self, request: Request) -> Outgoing:
         """The request as a message to create. Raises BadRequest that names what cannot be expressed."""
+        message = self.message(request, stream=request.prompt.stream)
+        headers = self.headers(request.authorization)
+        if "speed" in message:
+            headers = (*headers, FAST)
+        return Outgoing(method="POST", url=f"{self.root}/v1/messages", headers=headers, body=_encode(message))
+
+    def message(self, request: Request, *, stream: bool) -> dict[str, Any]:
+        """The body of the message to create. Raises BadRequest that names what cannot be expressed."""
         if request.endpoint != "chat":
             raise BadRequest(
                 f"model: '{self._name}' has no {request.endpoint}; send this to another provider.",
                 param="model",
                 code="unsupported_endpoint",
             )
-        message = translate_request(request.body, stream=request.prompt.stream, version=self._version)
-        headers = self._headers(request.authorization)
-        if "speed" in message:
-            headers = (*headers, FAST)
-        return Outgoing(method="POST", url=self._messages_url, headers=headers, body=_encode(message))
+        return translate_request(request.body, stream=stream, version=self._version)
 
     def encode_models(self, model: str | None, authorization: str | None) -> Outgoing:
         """GET /v1/models, or /v1/models/{id}."""
-        url = f"{self._models_url}?limit={MODELS}" if model is None else f"{self._models_url}/{quote(model)}"
-        return Outgoing(method="GET", url=url, headers=self._headers(authorization), body=b"")
+        url = f"{self.root}/v1/models" + (f"?limit={MODELS}" if model is None else f"/{quote(model)}")
+        return Outgoing(method="GET", url=url, headers=self.headers(authorization), body=b"")
 
     def decode_models(self, body: bytes) -> bytes:
         """OpenAI's list of models, or one of them. Raises msgspec.DecodeError."""
         return translate_models(body)
 
-    def _headers(self, authorization: str | None) -> tuple[tuple[str, str], ...]:
+    def headers(self, authorization: str | None) -> tuple[tuple[str, str], ...]:
+        """Those of every call: our key, or where we have none the caller's own."""
         if self._key is None and authorization is not None:
             return (*self._plain, ("authorization", authorization))
         return self._keyed
 
     def decode(self, request: Request, incoming: Incoming, now: float) -> Answer | Fault:  # noqa: ARG002 - only chat is asked
         """A message is an answer; all else is a fault."""
-        if not 200 <= incoming.status < 300:
-            return self.fault(incoming)
+        return self.answer(incoming.body, now) if 200 <= incoming.status < 300 else self.fault(incoming)
+
+    def answer(self, body: bytes, now: float) -> Answer | Fault:
+        """A message as an answer; what is none is a fault."""
         try:
-            return chat.answer(translate_answer(incoming.body, now), now)
+            return chat.answer(translate_answer(body, now), now)
         except msgspec.DecodeError as error:
-            return self._reported(incoming.body) or self._malformed(incoming.status, error)
+            return self._reported(body) or self._malformed(error)
 
     def follow(self, request: Request, *, fold: bool) -> StreamReader:
         """A reader of the events. They carry no time: an answer counts as made when it was asked for."""
@@ -112,5 +118,5 @@ class AnthropicDialect:
         except msgspec.DecodeError:
             return None
 
-    def _malformed(self, status: int, cause: Exception) -> Fault:
-        return UpstreamMalformed(f"'{self._name}' answered {status} with a body that is no message ({cause}).").fault
+    def _malformed(self, cause: Exception) -> Fault:
+        return UpstreamMalformed(f"'{self._name}' answered with what is no message ({cause}).").fault

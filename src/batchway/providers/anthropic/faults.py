@@ -82,6 +82,12 @@ def translate(fault: Fault, *, streamed: bool = False) -> Fault:
     )
 
 
+def status_of(error: bytes) -> int:
+    """The HTTP status that an error body of Anthropic's comes with, by its type; 500 for an `api_error` and for a type
+    that is not known."""
+    return STATUSES.get(_read(error).error.type or "", 500)
+
+
 def _read(text: bytes) -> _Body:
     try:
         return _body.decode(text)

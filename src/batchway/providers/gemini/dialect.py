@@ -23,6 +23,11 @@ PAGE: Final = 1000
 _JSON: Final = ("content-type", "application/json")
 
 
+def unspoken(name: str, request: Request) -> BadRequest:
+    """What to raise for an endpoint that Gemini does not have."""
+    return BadRequest(f"'{name}' does not speak {request.endpoint}; use chat completions.", code="unsupported_endpoint")
+
+
 class GeminiDialect:
     """Encodes and decodes for one account of Google's Gemini API (providers.md §1, §11)."""
 
@@ -41,9 +46,7 @@ class GeminiDialect:
         elif request.endpoint == "embeddings":
             method, content = "batchEmbedContents", encode_embeddings(resource, request.body)
         else:
-            raise BadRequest(
-                f"'{self._name}' does not speak {request.endpoint}; use chat completions.", code="unsupported_endpoint"
-            )
+            raise unspoken(self._name, request)
         url = f"{self._root}/{resource}:{method}"
         return Outgoing(method="POST", url=url, headers=self._headers(request.authorization), body=content)
 

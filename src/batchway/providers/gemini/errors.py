@@ -28,6 +28,28 @@ TYPES: Final[Mapping[int, str]] = {
 SPENT: Final = "insufficient_quota"
 """OpenAI's code for a 429 that waiting does not heal: its clients know it."""
 
+HTTP: Final[Mapping[int, int]] = {
+    1: 499,
+    2: 500,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
+    13: 500,
+    14: 503,
+    15: 500,
+    16: 401,
+}
+"""google.rpc.Code -> the HTTP status that it stands for."""
+
+CANCELLED: Final = 499
+
 SHORTEST_KEY: Final = 8
 """Characters. A shorter one is a placeholder and may be a word of the error."""
 MAX_ERROR_BODY: Final = 64 * 1024
@@ -98,6 +120,14 @@ def read_error(text: str) -> GoogleError:
         status=status if isinstance(status, str) and status else None,
         details=tuple(each for each in details if isinstance(each, dict)) if isinstance(details, list) else (),
     )
+
+
+def http_status(said: Any) -> int:
+    """The HTTP status of a google.rpc.Status, whose code is Google's or HTTP's own; 500 for what has none."""
+    code = said.get("code") if isinstance(said, dict) else None
+    if not isinstance(code, int):
+        return 500
+    return code if 400 <= code < 600 else HTTP.get(code, 500)
 
 
 class Faults:
