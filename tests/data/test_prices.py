@@ -148,7 +148,8 @@ def test_windows_and_abilities(find: Find) -> None:
     embedding = known(find, "openai", "text-embedding-3-small")
     assert (embedding.window, embedding.max_output, embedding.abilities) == (8192, None, ("embeddings",))
     assert known(find, "grok", "grok-4.20-0309-non-reasoning").abilities == ()
-    assert known(find, "openai", "gpt-4o-mini").abilities is None
+    assert known(find, "openai", "gpt-4o-mini").abilities == ("sampling",)
+    assert known(find, "openai", "gpt-4.1-nano").abilities is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ Complexity = Literal["low", "medium", "high"]
 
 LEVELS: tuple[Complexity, ...] = get_args(Complexity)
 
+JUDGED = frozenset({"task", "complexity", "output_tokens", "latency_tolerance"})
+"""What is judged of a prompt, each with its reason."""
+
 
 class Reasons(Struct, frozen=True, kw_only=True):
     """Why each of the four was found so, in words."""
@@ -42,6 +45,10 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """Expected length of one answer; a guess that prices and pack sizes may be based on, not a bound."""
     latency_tolerance: LatencyTolerance = "medium"
     reasons: Reasons = Reasons()
+
+
+NOTHING_FOUND = Analysis()
+"""What is taken where nobody has looked."""
 
 
 # Looking
@@ -293,8 +300,8 @@ def analysis_json(analysis: Analysis) -> dict[str, object]:
     return structs.asdict(analysis) | {"reasons": structs.asdict(analysis.reasons)}
 
 
-def read_analysis(given: Mapping[str, object]) -> Analysis:
-    """An analysis that somebody else made, in the keys of `analysis_json`; those that are missing have their defaults.
+def read_analysis(given: Mapping[str, object], over: Analysis = NOTHING_FOUND) -> Analysis:
+    """An analysis that somebody else made, in the keys of `analysis_json`; those that are missing are as in `over`.
 
     Raises BadRequest that names the key and what is allowed.
     """
@@ -305,20 +312,20 @@ def read_analysis(given: Mapping[str, object]) -> Analysis:
     for key in _COUNTS:
         if key in given and not _is_count(given[key]):
             raise _wrong(key, given[key], "a whole number of at least 0")
-    fields = dict(given)
-    if "reasons" in fields:
-        fields["reasons"] = _read_reasons(fields["reasons"])
-    return Analysis(**fields)  # type: ignore[arg-type]
+    reasons = {key: getattr(over.reasons, key) for key in JUDGED - given.keys()}
+    if "reasons" in given:
+        reasons |= _read_reasons(given["reasons"])
+    return structs.replace(over, **{**given, "reasons": Reasons(**reasons)})
 
 
-def _read_reasons(given: object) -> Reasons:
+def _read_reasons(given: object) -> Mapping[str, str]:
     if not isinstance(given, Mapping):
         raise _wrong("reasons", given, "an object")
     _refuse_unknown(given, Reasons.__struct_fields__, "reasons.")
     for key, reason in given.items():
         if not isinstance(reason, str):
             raise _wrong(f"reasons.{key}", reason, "a text")
-    return Reasons(**given)
+    return given
 
 
 def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...], where: str) -> None:

@@ -45,6 +45,9 @@ class Model(Struct, frozen=True, kw_only=True):
     the first from 0. A lane that is absent has no known price."""
     abilities: tuple[str, ...] | None = None
     """Of `ABILITIES`, sorted; None: not known."""
+    tier: int | None = None
+    """How good it is among those that may be chosen (`core.model_choice`): 1 small, 2 middling, 3 the best of its
+    maker. None: it is never chosen, only named."""
 
     def rates(self, lane: str, input_tokens: int) -> Rates | None:
         """The rates for a request of this length, or None where the lane's price is not known."""
@@ -56,7 +59,8 @@ class Model(Struct, frozen=True, kw_only=True):
         return found
 
 
-ABILITIES = ("embeddings", "reasoning")
+ABILITIES = ("embeddings", "reasoning", "sampling")
+"""What a model may be said to do: make embeddings, think before it answers, take `temperature` and `top_p`."""
 
 Find = Callable[[str, str], Model | None]
 """(provider, model name as given) -> what is known of it. It must give equal answers to equal questions."""

@@ -1,12 +1,14 @@
 """Which model answers a request: the cheapest of those that are good enough for its task and hold its tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from batchway.core.analysis import LEVELS, Analysis
+from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest
 from batchway.core.task_words import Task
+from batchway.core.types import Prompt
 
 
 class ModelOption(Struct, frozen=True, kw_only=True):
@@ -20,6 +22,8 @@ class ModelOption(Struct, frozen=True, kw_only=True):
     output_price: int | None = None
     window: int | None = None
     """Tokens that prompt and answer share; None: not known, taken to be enough."""
+    sampling: bool = False
+    """It is known to take `temperature` and `top_p`."""
 
 
 _NEEDED: Mapping[Task, tuple[int, int, int]] = {
@@ -36,6 +40,59 @@ _NEEDED: Mapping[Task, tuple[int, int, int]] = {
     "write": (1, 2, 3),
     "data": (1, 1, 2),
 }
+
+
+_UNSEEN = {
+    "audio": "whether a model hears is not known here",
+    "images": "whether a model sees is not known here",
+    "stateful": "the model that began it goes on with it",
+}
+"""Features of a prompt for which no model can be chosen, and why."""
+
+
+def choose_model(
+    prompt: Prompt, analysis: Analysis, names: Iterable[tuple[str, str]], catalog: Catalog
+) -> tuple[ModelOption, str]:
+    """The model that answers this prompt, of the (provider, model) that may be chosen, and why.
+
+    A prompt that sets `temperature` or `top_p` gets a model that is known to take them. Raises BadRequest where none
+    can be chosen.
+    """
+    for feature in prompt.features:
+        if feature in _UNSEEN:
+            why = f"'auto' chooses no model for a request with {feature}: {_UNSEEN[feature]}; name one."
+            raise BadRequest(f"model: {why}", param="model")
+    options = model_options(names, catalog, analysis.input_tokens)
+    sampled = prompt.temperature is not None or prompt.top_p is not None
+    taking = [option for option in options if option.sampling] if sampled else options
+    if options and not taking:
+        field = "top_p" if prompt.temperature is None else "temperature"
+        raise BadRequest(
+            f"{field}: none of the models to choose from is known to take it; leave it out, or name a model.",
+            param=field,
+        )
+    return select_model(analysis, taking)
+
+
+def model_options(names: Iterable[tuple[str, str]], catalog: Catalog, input_tokens: int) -> list[ModelOption]:
+    """Those of the (provider, model) that the catalogue gives a tier, at the direct prices for so many tokens."""
+    found = []
+    for provider, name in names:
+        model = catalog.model(provider, name)
+        if model is None or model.tier is None:
+            continue
+        rates = model.rates("direct", input_tokens)
+        option = ModelOption(
+            name=name,
+            provider=provider,
+            tier=model.tier,
+            input_price=rates.input if rates else None,
+            output_price=rates.output if rates else None,
+            window=model.window,
+            sampling="sampling" in (model.abilities or ()),
+        )
+        found.append(option)
+    return found
 
 
 def select_model(analysis: Analysis, options: Sequence[ModelOption]) -> tuple[ModelOption, str]:

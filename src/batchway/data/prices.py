@@ -68,6 +68,19 @@ class Row(Struct, frozen=True, kw_only=True):
     window: int | None = None
     max_output: int | None = None
     abilities: tuple[str, ...] | None = None
+    tier: int | None = None
+    """0: none, whatever the tables below say."""
+
+
+AS_OF: Final = date(2026, 11, 20)
+"""The day of the shipped prices: what is worked out offline holds to it, so that it comes out the same tomorrow."""
+
+
+def tiered(overlay: Mapping[str, Mapping[str, object]] | None = None) -> tuple[tuple[str, str], ...]:
+    """The (provider, model) whose rows give a tier, ours in their order, then the owner's: those that may be chosen."""
+    rows = {**_load_shipped()["models"], **(overlay or {})}
+    names = [key.partition("/") for key, row in rows.items() if row.get("tier")]
+    return tuple((provider, name) for provider, _, name in names)
 
 
 def finder(today: date, overlay: Mapping[str, Mapping[str, object]] | None = None) -> Find:
@@ -85,7 +98,7 @@ class _Prices:
     """The three tables, one over the other."""
 
     def __init__(self, today: date, own: Mapping[tuple[str, str], Row]) -> None:
-        shipped = tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
+        shipped = _load_shipped()
         self._moment = datetime(today.year, today.month, today.day, tzinfo=UTC)
         self._snapshot = _load_snapshot()
         self._rows = read_rows(shipped["models"])
@@ -119,6 +132,10 @@ class _Prices:
     @staticmethod
     def _row(rows: Mapping[tuple[str, str], Row], house: str, names: Iterable[str]) -> Row | None:
         return next((rows[house, name] for name in names if (house, name) in rows), None)
+
+
+def _load_shipped() -> dict[str, dict[str, dict[str, object]]]:
+    return tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
 
 
 def _load_snapshot() -> "dict[str, Provider]":
@@ -219,6 +236,7 @@ def _laid(row: Row | None, model: Model | None, provider: str, name: str) -> Mod
         window=row.window or model.window,
         max_output=row.max_output or model.max_output,
         abilities=model.abilities if row.abilities is None else row.abilities,
+        tier=model.tier if row.tier is None else row.tier or None,
     )
 
 
@@ -272,12 +290,13 @@ def read_row(where: str, fields: object) -> Row:
         window=_tokens(f"{where}.window", table["window"]) if "window" in table else None,
         max_output=_tokens(f"{where}.max_output", table["max_output"]) if "max_output" in table else None,
         abilities=_abilities(f"{where}.abilities", table["abilities"]) if "abilities" in table else None,
+        tier=_tier(f"{where}.tier", table["tier"]) if "tier" in table else None,
     )
 
 
 ROW_FIELDS: Final = (
     *RATE_FIELDS,
-    *("batch", "batch_discount", "flex", "flex_discount", "window", "max_output", "abilities"),
+    *("batch", "batch_discount", "flex", "flex_discount", "window", "max_output", "abilities", "tier"),
 )
 
 
@@ -325,6 +344,12 @@ def _number(where: str, value: object, allowed: str, *, highest: int) -> Decimal
 def _tokens(where: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingsError(f"{where} is {value!r}: it must be a whole number of tokens, 1 or more.")
+    return value
+
+
+def _tier(where: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3:
+        raise SettingsError(f"{where} is {value!r}: it must be 1 (small), 2, 3 (the best), or 0: never chosen by auto.")
     return value
 
 
