@@ -42,6 +42,8 @@ class File(Struct, kw_only=True):
     pile: Pile | None = None
     """The lines of a file that can be read while it grows."""
     complete: Callable[[], bool] = lambda: True
+    role: Literal["input", "output", "errors"] = "input"
+    """What it is to a batch."""
 
 
 class Form(Struct):
@@ -50,6 +52,8 @@ class Form(Struct):
     fields: dict[str, str]
     filename: str | None = None
     content: Blob | None = None
+    late: list[str] = []
+    """Fields that came after the file."""
 
 
 class Listing(Struct):
@@ -69,7 +73,7 @@ class Excerpt(Struct):
 
 
 class Files:
-    """The files of one provider."""
+    """The files of one provider. Others who take files have methods of their own for what is theirs."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -78,24 +82,59 @@ class Files:
     def upload(self, visit: Visit) -> Plan:
         """POST /v1/files."""
         form = read_form(visit)
-        purpose = form.fields.get("purpose")
-        if form.content is None or not purpose:
-            missing = "file" if form.content is None else "purpose"
-            raise Refused(400, f"Missing required parameter: '{missing}'.", param=missing)
-        if purpose not in PURPOSES:
-            raise Refused(400, f"Invalid value for 'purpose': '{purpose}'.", param="purpose", code="invalid_value")
+        if form.content is None:
+            raise Refused(400, "Missing required parameter: 'file'.", param="file")
+        purpose = self.purpose(form)
         self._check_limits(visit, form.content)
         file = File(
-            id=f"file-{visit.number:024x}",
+            id=self.identify(visit.number),
             key=visit.key,
             purpose=purpose,
             filename=form.filename or "upload",
             created_at=visit.at,
-            expires_at=_expiry(form.fields, visit.at, purpose),
+            expires_at=self.expiry(form, visit.at),
             content=form.content,
         )
         self.add(file)
-        return answer(_shown(file))
+        return answer(self.shown(file))
+
+    def identify(self, number: int) -> str:
+        """The id of the file with a number."""
+        return f"file-{number:024x}"
+
+    def purpose(self, form: Form) -> str:
+        """What a file is for. Raises Refused."""
+        purpose = form.fields.get("purpose")
+        if not purpose:
+            raise Refused(400, "Missing required parameter: 'purpose'.", param="purpose")
+        if purpose not in PURPOSES:
+            raise Refused(400, f"Invalid value for 'purpose': '{purpose}'.", param="purpose", code="invalid_value")
+        return purpose
+
+    def expiry(self, form: Form, at: float) -> float | None:
+        """Until when a file that is uploaded at that moment is kept; None: for ever. Raises Refused."""
+        fields = form.fields
+        if "expires_after[seconds]" not in fields and "expires_after[anchor]" not in fields:
+            return at + KEPT if fields.get("purpose") == "batch" else None
+        seconds = fields.get("expires_after[seconds]", "")
+        if fields.get("expires_after[anchor]") != "created_at" or not seconds.isdecimal():
+            message = "'expires_after' needs the anchor 'created_at' and a number of seconds."
+            raise Refused(400, message, param="expires_after", code="invalid_value")
+        return at + lifetime(int(seconds), "expires_after[seconds]")
+
+    def shown(self, file: File) -> dict[str, Any]:
+        """A file as it is described."""
+        return {
+            "id": file.id,
+            "object": "file",
+            "bytes": file.content.size,
+            "created_at": int(file.created_at),
+            "filename": file.filename,
+            "purpose": file.purpose,
+            "status": "processed",
+            "expires_at": None if file.expires_at is None else int(file.expires_at),
+            "status_details": None,
+        }
 
     def add(self, file: File) -> None:
         """Store a file."""
@@ -109,16 +148,12 @@ class Files:
     def list(self, visit: Visit) -> Plan:
         """GET /v1/files."""
         wanted = query(visit, Listing)
-        found = [
-            _shown(file)
-            for file in self._own(visit)
-            if wanted.purpose in (None, file.purpose) and (file.pile is None or len(file.pile))
-        ]
+        found = [self.shown(file) for file in self.own(visit) if wanted.purpose in (None, file.purpose)]
         return page(found if wanted.order == "asc" else found[::-1], wanted.after, wanted.limit)
 
     def show(self, visit: Visit) -> Plan:
         """GET /v1/files/{id}."""
-        return answer(_shown(self._named(visit)))
+        return answer(self.shown(self._named(visit)))
 
     def delete(self, visit: Visit) -> Plan:
         """DELETE /v1/files/{id}."""
@@ -149,17 +184,19 @@ class Files:
             raise Refused(404, f"No such File object: {identity}", param="id")
         return file
 
-    def _own(self, visit: Visit) -> tuple[File, ...]:
-        """The visitor's files, oldest first; what has expired is let go of."""
+    def own(self, visit: Visit) -> tuple[File, ...]:
+        """The visitor's files, oldest first; what has expired is let go of, and what has no line yet is not shown."""
         self._files = {name: file for name, file in self._files.items() if _alive(file, visit.at)}
-        return tuple(file for file in self._files.values() if file.key == visit.key)
+        return tuple(
+            file for file in self._files.values() if file.key == visit.key and (file.pile is None or len(file.pile))
+        )
 
     def _check_limits(self, visit: Visit, content: Blob) -> None:
         offer = self._sandbox.offer(visit.provider)
         if content.size > offer.most_bytes:
             message = f"File is too large: {content.size} bytes. The maximum is {offer.most_bytes}."
             raise Refused(413, message, param="file", code="file_too_large")
-        if offer.most_files is not None and len(self._own(visit)) >= offer.most_files:
+        if offer.most_files is not None and len(self.own(visit)) >= offer.most_files:
             message = f"You have reached the limit of {offer.most_files} files. Delete some and try again."
             raise Refused(400, message, code="file_quota_exceeded")
 
@@ -170,6 +207,8 @@ def read_form(visit: Visit) -> Form:
 
     def on_field(field: Field) -> None:
         form.fields[_text(field.field_name)] = _text(field.value)
+        if form.content is not None:
+            form.late.append(_text(field.field_name))
 
     def on_file(sent: Sent) -> None:
         content = Blob(sent.file_object, sent.size)
@@ -197,32 +236,8 @@ def lifetime(seconds: int, param: str) -> int:
     return seconds
 
 
-def _expiry(fields: dict[str, str], at: float, purpose: str) -> float | None:
-    if "expires_after[seconds]" not in fields and "expires_after[anchor]" not in fields:
-        return at + KEPT if purpose == "batch" else None
-    seconds = fields.get("expires_after[seconds]", "")
-    if fields.get("expires_after[anchor]") != "created_at" or not seconds.isdecimal():
-        message = "'expires_after' needs the anchor 'created_at' and a number of seconds."
-        raise Refused(400, message, param="expires_after", code="invalid_value")
-    return at + lifetime(int(seconds), "expires_after[seconds]")
-
-
 def _alive(file: File, at: float) -> bool:
     return file.expires_at is None or at < file.expires_at
-
-
-def _shown(file: File) -> dict[str, Any]:
-    return {
-        "id": file.id,
-        "object": "file",
-        "bytes": file.content.size,
-        "created_at": int(file.created_at),
-        "filename": file.filename,
-        "purpose": file.purpose,
-        "status": "processed",
-        "expires_at": None if file.expires_at is None else int(file.expires_at),
-        "status_details": None,
-    }
 
 
 def _text(value: bytes | None) -> str:
