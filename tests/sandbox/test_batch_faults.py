@@ -165,6 +165,14 @@ async def test_hidden_for_a_while(world: World, listed: bool) -> None:
     assert (await found(world, made.id), len((await world.sdk.batches.list()).data)) == (True, 1)
 
 
+async def test_listed_late(world: World) -> None:
+    made = await world.struck({"kind": "listed_late", "seconds": 30})
+    world.move(29)
+    assert (await found(world, made.id), (await world.sdk.batches.list()).data) == (True, [])
+    world.move(1)
+    assert [batch.id for batch in (await world.sdk.batches.list()).data] == [made.id]
+
+
 @pytest.mark.parametrize("listed", [False, True])
 async def test_vanished_for_good_and_billed_all_the_same(world: World, listed: bool) -> None:
     """Row 22."""
@@ -386,6 +394,13 @@ async def test_a_line_that_is_not_utf_8(world: World) -> None:
     assert len([json.loads(line) for line in lines[:4] + lines[5:]]) == 9
 
 
+async def test_lines_in_the_opposite_order(world: World) -> None:
+    batch = await world.poll(await world.submit(), 120)
+    told = [line["custom_id"] for line in await world.lines(batch.output_file_id)]
+    struck = await world.poll(await world.struck({"kind": "lines_reversed"}), 120)
+    assert [line["custom_id"] for line in await world.lines(struck.output_file_id)] == told[::-1]
+
+
 async def test_a_last_line_that_is_half_written(world: World) -> None:
     batch = await world.poll(await world.struck({"kind": "half_line"}), 120)
     content = await world.content(batch.output_file_id)
@@ -419,7 +434,7 @@ async def test_several_faults_at_once(world: World) -> None:
 
 def test_every_kind_says_what_it_does() -> None:
     kinds = [rule.__struct_config__.tag for rule in batch_faults.BatchFault.__args__]
-    assert len(set(kinds)) == len(kinds) == 18
+    assert len(set(kinds)) == len(kinds) == 20
     assert {type(msgspec.convert(each, batch_faults.BatchFault)) for each in EXAMPLES} == set(
         batch_faults.BatchFault.__args__
     )
@@ -432,7 +447,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "batch_ends", "state": "expired"},
     {"kind": "cancel_late", "seconds": 1},
     {"kind": "files_late", "polls": 1},
+    {"kind": "listed_late", "seconds": 1},
     *({"kind": kind} for kind in ("batch_hidden", "batch_vanishes", "cancel_ignored", "blank_file_ids")),
     *({"kind": kind} for kind in ("tags_forgotten", "lines_fail", "lines_missing", "lines_doubled", "ghost_lines")),
-    *({"kind": kind} for kind in ("garbage_lines", "odd_separators", "invalid_utf8", "half_line")),
+    *({"kind": kind} for kind in ("garbage_lines", "odd_separators", "invalid_utf8", "lines_reversed", "half_line")),
 ]

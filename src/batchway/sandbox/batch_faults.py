@@ -1,8 +1,9 @@
 """Fault switches of batches: struck when a batch is created, they stay with it until it has ended, and after.
 
 What goes wrong with a single call is in `faults`, and serves here too: `match` the endpoints `files.create`,
-`files.content`, `batches.create`, `batches.retrieve`, `batches.list`, `batches.cancel`. A batch that was accepted
-although the answer was lost is `status` or `drop` with `accepted`, or a `delay` that outlasts the client.
+`files.content`, `batches.create`, `batches.retrieve`, `batches.list`, `batches.cancel`, and where results are no file
+`batches.results`. A batch that was accepted although the answer was lost is `status` or `drop` with `accepted`, or a
+`delay` that outlasts the client.
 """
 
 import json
@@ -68,6 +69,15 @@ class BatchVanishes(BatchRule, frozen=True, kw_only=True, tag="batch_vanishes"):
 
     def look(self, sight: Sight, look: Look) -> Sight:
         return _unseen(sight, self.listed) if look.age >= self.seconds else sight
+
+
+class ListedLate(BatchRule, frozen=True, kw_only=True, tag="listed_late"):
+    """Polls find it, but the list does not show it for the first `seconds`."""
+
+    seconds: Seconds
+
+    def look(self, sight: Sight, look: Look) -> Sight:
+        return structs.replace(sight, listed=sight.listed and look.age >= self.seconds)
 
 
 class BatchStuck(BatchRule, frozen=True, kw_only=True, tag="batch_stuck"):
@@ -222,6 +232,13 @@ class InvalidUtf8(LineRule, frozen=True, kw_only=True, tag="invalid_utf8"):
         return _put_in_words(lines, b" \xff ") if self.strikes(nth) else lines
 
 
+class LinesReversed(BatchRule, frozen=True, kw_only=True, tag="lines_reversed"):
+    """The results are in the opposite order of their doing, wherever they are promised in that of the input."""
+
+    def close(self, output: Pile) -> None:
+        output.reverse()
+
+
 class HalfLine(BatchRule, frozen=True, kw_only=True, tag="half_line"):
     """The last line of the output file is half written, for good."""
 
@@ -232,6 +249,7 @@ class HalfLine(BatchRule, frozen=True, kw_only=True, tag="half_line"):
 BatchFault = (
     BatchHidden
     | BatchVanishes
+    | ListedLate
     | BatchStuck
     | BatchStatus
     | BatchEnds
@@ -247,6 +265,7 @@ BatchFault = (
     | GarbageLines
     | OddSeparators
     | InvalidUtf8
+    | LinesReversed
     | HalfLine
 )
 

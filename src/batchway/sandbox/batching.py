@@ -42,8 +42,16 @@ class Batch:
     """One batch. The moments it is told never go back."""
 
     def __init__(
-        self, order: Order, work: Work, schedule: Schedule, troubles: Sequence[Trouble], ledger: Ledger
+        self,
+        order: Order,
+        work: Work,
+        schedule: Schedule,
+        troubles: Sequence[Trouble],
+        ledger: Ledger,
+        *,
+        sound: bool = False,
     ) -> None:
+        """`sound`: its lines were checked before it was made, so that it runs from the beginning."""
         for trouble in troubles:
             schedule = trouble.reschedule(schedule)
         self.order = order
@@ -59,7 +67,7 @@ class Batch:
         self.polls = self._polls_since_end = 0
         self.troubles = tuple(troubles)
         self._ledger = ledger
-        self._checked = self._sound = False
+        self._checked = self._sound = sound
         self._opens_at = order.at + schedule.validating
 
     @property

@@ -86,6 +86,19 @@ class Pile:
             self._ends[-1] -= (self._ends[-1] - self._ends[-2] + 1) // 2
             self.blob.truncate(self._ends[-1])
 
+    def line(self, number: int) -> bytes:
+        """A line, counted from 0, without its newline."""
+        start, end = self._ends[number], self._ends[number + 1]
+        return self.blob.read(start, end - start).removesuffix(b"\n")
+
+    def reverse(self) -> None:
+        """Put the last line first, and so on."""
+        lines = [self.line(number) for number in reversed(range(len(self)))]
+        self.blob.truncate(0)
+        self._ends = array("Q", [0])
+        for line in lines:
+            self.add(line)
+
     def start(self, line: int) -> int:
         """Where a line starts, counted from 0; beyond the last line, where the pile ends."""
         return self._ends[min(line, len(self))]

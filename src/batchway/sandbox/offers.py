@@ -1,4 +1,4 @@
-"""What each provider's Batch API takes, as rows: endpoints, windows, limits (providers.md §2, §3.6, §7 to §9)."""
+"""What each Batch API takes, as rows: endpoints, windows, limits (providers.md §2, §3.6, §4, §5, §7 to §9)."""
 
 import math
 import re
@@ -27,7 +27,12 @@ class Offer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """That a key may have stored."""
     creations_per_hour: Positive | None = 2_000
     enqueued_tokens: Positive | None = None
-    """Prompt tokens in live batches, per key and model. What exceeds it fails in validation, after a clean create."""
+    """Prompt tokens in live batches, per key and model. What exceeds it fails in validation, after a clean create; at
+    Gemini the create is refused."""
+    live_batches: Positive | None = None
+    """That a key may have under way."""
+    live_requests: Positive | None = None
+    """That a key may have in batches under way."""
     one_model: bool = True
     streams: Literal["strip", "refuse"] = "strip"
     """What is done with `stream` in a line. (OpenAI's own way is not known: providers.md §3.2.)"""
@@ -40,6 +45,21 @@ OPENAI: Final = Offer()
 
 OFFERS: Final[Mapping[str, Offer]] = {
     "openai": OPENAI,
+    "anthropic": Offer(
+        endpoints=("/v1/messages",),
+        most_requests=100_000,
+        most_bytes=256 * MEGABYTE,
+        creations_per_hour=None,
+        one_model=False,
+        streams="refuse",
+    ),
+    "gemini": Offer(
+        endpoints=("generateContent", "embedContent"),
+        most_requests=None,
+        most_bytes=2_000 * MEGABYTE,
+        creations_per_hour=None,
+        live_batches=100,
+    ),
     "deepinfra": Offer(endpoints=("/v1/chat/completions", "/v1/embeddings")),
     "groq": Offer(
         endpoints=("/v1/chat/completions",),
