@@ -57,10 +57,26 @@ _names = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
 
+class Outcome(Struct, kw_only=True):
+    """What became of one line, before it is written in a provider's shape."""
+
+    status: int | None
+    """Of HTTP; None: it was not answered."""
+    failed: bool
+    place: Literal["output", "errors"]
+    bill: Bill
+    answer: bytes | None = None
+    refused: Refused | None = None
+    error: dict[str, str] | None = None
+    """Code and message, where there was no answer."""
+    request_id: str = ""
+
+
 class Lines:
-    """The work of one batch."""
+    """The work of one batch. Dialects that have lines of another shape say how they are read, answered and written."""
 
     in_order = False
+    answers = ENDPOINTS
 
     def __init__(
         self,
@@ -111,14 +127,14 @@ class Lines:
         """Do one line as a direct call would be, apart from rate limits and price."""
         wanted = self._read(index)
         visit = self._visit(wanted, at)
-        outcome = self._answered(visit) if failure is None else _failed(failure, visit, self.model)
+        outcome = self._answered(visit) if failure is None else self._failed(failure, visit)
         return Done(
             custom_id=wanted.custom_id,
-            data=_line(visit.number, wanted.custom_id, outcome.response, outcome.error),
+            data=self.write(visit.number, wanted.custom_id, outcome),
             place=outcome.place,
             failed=outcome.failed,
             status=outcome.status,
-            endpoint=ENDPOINTS[self.endpoint][0],
+            endpoint=self.answers[wanted.url][0],
             bill=outcome.bill,
             request_id=visit.request_id,
             request_hash=digest(bytes(wanted.body)),
@@ -128,7 +144,26 @@ class Lines:
         """Of an expired batch each line that was not done says so; of others nothing is said (§3.4)."""
         if ending != "expired":
             return None
-        return _line(self._sandbox.next_number(), self._read(index).custom_id, None, EXPIRED)
+        undone = Outcome(status=None, failed=True, place="errors", bill=Bill(), error=EXPIRED)
+        return self.write(self._sandbox.next_number(), self._read(index).custom_id, undone)
+
+    def parse(self, line: bytes) -> Wanted:
+        """What a line of the input wants."""
+        return _wanted.decode(line)
+
+    def write(self, number: int, custom_id: str, outcome: Outcome) -> bytes:
+        """The line of a result file."""
+        response = None
+        if outcome.status is not None:
+            response = {"status_code": outcome.status, "request_id": outcome.request_id, "body": self.content(outcome)}
+        identity = f"batch_req_{number:024x}"
+        return _encode({"id": identity, "custom_id": custom_id, "response": response, "error": outcome.error})
+
+    def content(self, outcome: Outcome) -> Any:
+        """What was answered, or why not."""
+        if outcome.refused is not None:
+            return {"error": error_object(outcome.refused)}
+        return None if outcome.answer is None else Raw(outcome.answer)
 
     def _forget(self) -> None:
         self.tokens = 0
@@ -137,7 +172,7 @@ class Lines:
         self._models: set[str] = set()
 
     def _read(self, index: int) -> Wanted:
-        return _wanted.decode(self._content.read(self._starts[index], self._lengths[index]))
+        return self.parse(self._content.read(self._starts[index], self._lengths[index]))
 
     def _visit(self, wanted: Wanted, at: float) -> Visit:
         return Visit(
@@ -150,28 +185,39 @@ class Lines:
             key=self._batch.key,
         )
 
-    def _answered(self, visit: Visit) -> "_Outcome":
+    def _answered(self, visit: Visit) -> Outcome:
+        identity = visit.request_id
         try:
-            plan = ENDPOINTS[self.endpoint][1](self._sandbox, visit)
+            plan = self.answers[visit.path][1](self._sandbox, visit)
         except Refused as refused:
-            status, body, bill = (
-                refused.status,
-                Raw(_encode({"error": error_object(refused)})),
-                Bill(model=self.model or ""),
+            bill = Bill(model=self.model or "")
+            return Outcome(
+                status=refused.status, failed=True, place="errors", bill=bill, refused=refused, request_id=identity
             )
-        else:
-            status, body, bill = plan.status, Raw(plan.parts[0].data), plan.bill
-        return _Outcome(
-            status=status,
-            failed=status >= 400,
-            place="errors" if status >= 400 else "output",
-            bill=bill,
-            response={"status_code": status, "request_id": visit.request_id, "body": body},
+        answer = plan.parts[0].data
+        return Outcome(
+            status=plan.status, failed=False, place="output", bill=plan.bill, answer=answer, request_id=identity
         )
+
+    def _failed(self, failure: Failure, visit: Visit) -> Outcome:
+        """A line that was made to fail: with an HTTP error, with status 0 and no body, or before it had an answer."""
+        outcome = Outcome(
+            status=failure.status,
+            failed=failure.counted,
+            place=failure.place,
+            bill=Bill(model=self.model or ""),
+            request_id=visit.request_id,
+        )
+        if failure.status is None:
+            outcome.error = {"code": failure.code, "message": failure.message}
+        elif failure.status:
+            kind = "server_error" if failure.status >= 500 else "invalid_request_error"
+            outcome.refused = Refused(failure.status, failure.message, kind=kind, code=failure.code)
+        return outcome
 
     def _check_line(self, line: bytes, ids: set[str]) -> None:
         try:
-            wanted = _wanted.decode(line)
+            wanted = self.parse(line)
             glance = _glance.decode(wanted.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, f"This line is not a request: {error}.", code="invalid_json_line") from error
@@ -180,15 +226,18 @@ class Lines:
             raise Refused(400, message, param="custom_id", code="duplicate_custom_id")
         if wanted.method != "POST":
             raise Refused(400, "The method must be POST.", param="method", code="invalid_method")
-        if wanted.url != self.endpoint:
-            message = f"The url '{wanted.url}' is not the batch's endpoint '{self.endpoint}'."
-            raise Refused(400, message, param="url", code="url_mismatch")
+        self._check_url(wanted.url)
         if glance.stream and self._offer.streams == "refuse":
             raise Refused(400, "Batches do not stream.", param="body.stream", code="invalid_request")
         ids.add(wanted.custom_id)
         self._models.add(glance.model)
         if self._offer.enqueued_tokens is not None:
             self.tokens += self._sandbox.count(bytes(wanted.body).decode())
+
+    def _check_url(self, url: str) -> None:
+        if url != self.endpoint:
+            message = f"The url '{url}' is not the batch's endpoint '{self.endpoint}'."
+            raise Refused(400, message, param="url", code="url_mismatch")
 
     def _check_all(self, at: float) -> tuple[Problem, ...]:
         most, models = self._offer.most_requests, sorted(self._models)
@@ -225,35 +274,6 @@ class Lines:
         """Whether both count against the same limit."""
         mine, others = self._batch, other._batch
         return self is not other and (mine.provider, mine.key, self.model) == (others.provider, others.key, other.model)
-
-
-class _Outcome(Struct, kw_only=True):
-    """What became of one line, before it is written."""
-
-    status: int | None
-    failed: bool
-    place: Literal["output", "errors"]
-    bill: Bill
-    response: dict[str, Any] | None = None
-    error: dict[str, str] | None = None
-
-
-def _failed(failure: Failure, visit: Visit, model: str | None) -> _Outcome:
-    """A line that was made to fail: with an HTTP error, with status 0 and no body, or before it had an answer."""
-    outcome = _Outcome(status=failure.status, failed=failure.counted, place=failure.place, bill=Bill(model=model or ""))
-    if failure.status is None:
-        outcome.error = {"code": failure.code, "message": failure.message}
-        return outcome
-    kind = "server_error" if failure.status >= 500 else "invalid_request_error"
-    error = error_object(Refused(failure.status, failure.message, kind=kind, code=failure.code))
-    body = {"error": error} if failure.status else None
-    outcome.response = {"status_code": failure.status, "request_id": visit.request_id, "body": body}
-    return outcome
-
-
-def _line(number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None) -> bytes:
-    identity = f"batch_req_{number:024x}"
-    return _encode({"id": identity, "custom_id": custom_id, "response": response, "error": error})
 
 
 def _without_stream(body: bytes) -> bytes:
