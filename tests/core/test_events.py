@@ -26,6 +26,7 @@ CHARGE = Charge(
     at=1.0,
 )
 
+REPLY = commands.Reply(request=ASKED, answer=Answer(body=b"{}"), via="cache", why="w", cost=0, saved=9)
 TOLD: list[tuple[commands.Command, events.Event]] = [
     (
         commands.Look(request=ASKED, why="w"),
@@ -79,12 +80,12 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
         events.Joined(at=AT, request_id="r-2", call_id=None, reason="w"),
     ),
     (
-        commands.Reply(request=ASKED, answer=Answer(body=b"{}"), via="cache", why="w", cost=0, saved=9),
-        events.Answered(at=AT, request=ASKED, via="cache", cost=0, saved=9, seconds=2.5, reason="w"),
+        REPLY,
+        events.Answered(at=AT, request=ASKED, via="cache", cost=0, saved=9, seconds=2.5, reply=REPLY, reason="w"),
     ),
     (
         commands.Refuse(request=TWIN, fault=FAULT, why="w"),
-        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, reason="w"),
+        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, on_disk=False, reason="w"),
     ),
     (
         commands.Cancel(call_id="c-1", why="w"),
@@ -92,7 +93,7 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
     ),
     (
         commands.Book(charge=CHARGE, why="w"),
-        events.Charged(at=AT, charge=CHARGE, reason="w"),
+        events.Charged(at=AT, charge=CHARGE, on_disk=False, reason="w"),
     ),
 ]
 

@@ -8,7 +8,8 @@ from tests.core.asking import request
 from batchway.core.catalog import Catalog, Model, Rates, Step
 from batchway.core.cost import expected_cost
 from batchway.core.errors import BadRequest
-from batchway.core.router import ASSUMED_OUTPUT, NOT_FOR_THIS_KEY, Offers, resolve_model, route
+from batchway.core.router import ASSUMED_OUTPUT, NOT_FOR_THIS_KEY, Offers, Outlook, resolve_model, route
+from batchway.core.turnaround import Turnaround, Turnarounds
 from batchway.core.types import Lane
 
 
@@ -28,6 +29,17 @@ def offers(*lanes: Lane) -> Offers:
     """Only these lanes are open."""
     direct, flex, batch = (None if lane in lanes else why for lane, why in CLOSED.items())
     return Offers(direct=direct, flex=flex, batch=batch)
+
+
+def outlook(deadline: float | None = None, *, hours: float | None = None) -> Outlook:
+    """Nothing was measured yet, or (`hours`) many batches that took so long. It is 1000."""
+    took = [] if hours is None else [turnaround(hours)] * 200
+    left = None if deadline is None else deadline - 1000
+    return Outlook(left=left, turnarounds=Turnarounds(took), window=300.0, flex=600.0)
+
+
+def turnaround(hours: float) -> Turnaround:
+    return Turnaround(provider="openai", model="m", at=0.0, seconds=hours * 3600, n=10)
 
 
 ALL: tuple[Lane, ...] = ("direct", "flex", "batch")
@@ -80,8 +92,29 @@ CHEAPEST = "the cheapest lane that is likely to be on time"
     ],
 )
 def test_lanes(fields: dict[str, Any], open_lanes: tuple[Lane, ...], lane: Lane, why: str) -> None:
-    chosen = route(request(**fields), offers(*open_lanes), CATALOG)
+    chosen = route(request(**fields), offers(*open_lanes), CATALOG, outlook(fields.get("deadline")))
     assert (chosen.lane, chosen.why) == (lane, why)
+
+
+def test_a_batch_is_cheapest_where_batches_come_back_in_time() -> None:
+    asked = request(deadline=1000.0 + 8 * 3600)
+    without_flex = offers("direct", "batch")
+    assert route(asked, without_flex, CATALOG, outlook(asked.deadline)).lane == "direct", "nothing is known yet"
+    assert route(asked, without_flex, CATALOG, outlook(asked.deadline, hours=2)).lane == "batch"
+    assert route(asked, without_flex, CATALOG, outlook(asked.deadline, hours=12)).lane == "direct"
+
+
+def test_flex_costs_the_same_as_a_batch_and_is_sooner() -> None:
+    asked = request(deadline=1000.0 + 72 * 3600)
+    assert route(asked, offers(*ALL), CATALOG, outlook(asked.deadline, hours=2)).lane == "flex"
+    assert route(asked, offers("direct", "batch"), CATALOG, outlook(asked.deadline)).lane == "batch"
+
+
+def test_the_expected_rescue_is_part_of_the_price() -> None:
+    asked = request(body=b"x" * 400, deadline=1000.0 + 30 * 3600, max_output=100)
+    batch = route(asked, offers("direct", "batch"), CATALOG, outlook(asked.deadline)).candidates[1]
+    alone = expected_cost(100, 100, HALF)
+    assert batch.cost is not None and batch.cost == alone + round((1 - batch.chance) * expected_cost(100, 100, FULL))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +129,7 @@ def test_no_lane_at_all_says_why(
     open_lanes: tuple[Lane, ...], lanes: tuple[Lane, ...] | None, reasons: list[str]
 ) -> None:
     with pytest.raises(BadRequest) as refused:
-        route(request(lanes=lanes), offers(*open_lanes), CATALOG)
+        route(request(lanes=lanes), offers(*open_lanes), CATALOG, outlook())
     assert (refused.value.fault.code, refused.value.fault.param) == ("no_lane", "provider")
     assert refused.value.fault.message.startswith("No lane to 'openai' is open")
     assert all(reason in refused.value.fault.message for reason in reasons)
@@ -104,7 +137,7 @@ def test_no_lane_at_all_says_why(
 
 def test_the_decision_carries_every_lane_with_its_cost_or_reason() -> None:
     asked = request(body=b"x" * 400, max_output=50, n=2)
-    chosen = route(asked, offers("direct", "flex"), CATALOG)
+    chosen = route(asked, offers("direct", "flex"), CATALOG, outlook())
     assert [each.lane for each in chosen.candidates] == ["direct", "flex", "batch"]
     direct, flex, batch = chosen.candidates
     assert (direct.cost, flex.cost, batch.cost) == (
@@ -117,12 +150,12 @@ def test_the_decision_carries_every_lane_with_its_cost_or_reason() -> None:
 
 @pytest.mark.parametrize(("endpoint", "output"), [("chat", ASSUMED_OUTPUT), ("embeddings", 0)])
 def test_output_is_assumed_where_no_bound_is_given(endpoint: str, output: int) -> None:
-    chosen = route(request(body=b"x" * 400, endpoint=endpoint), offers("direct"), CATALOG)
+    chosen = route(request(body=b"x" * 400, endpoint=endpoint), offers("direct"), CATALOG, outlook())
     assert chosen.candidates[0].cost == expected_cost(100, output, FULL)
 
 
 def test_an_unknown_price_is_unknown() -> None:
-    chosen = route(request(model="unheard-of"), offers(*ALL), CATALOG)
+    chosen = route(request(model="unheard-of"), offers(*ALL), CATALOG, outlook())
     assert (chosen.lane, [each.cost for each in chosen.candidates]) == ("direct", [None] * 3)
 
 

@@ -95,8 +95,8 @@ def test_an_answer_serves_others_only_where_it_may(connection: Connection) -> No
     answers.add(
         connection,
         [
-            result("a-0", shared=True),
-            result("a-1", shared=True, outcome=later, finished_at=NOW + 90),
+            result("a-0"),
+            result("a-1", outcome=later, finished_at=NOW + 90),
             result("a-2", outcome=answer("not shared"), finished_at=NOW + 99),
         ],
     )
@@ -111,9 +111,9 @@ def test_an_answer_serves_others_only_where_it_may(connection: Connection) -> No
 
 def test_a_record_holds_request_answer_and_charge_at_once(connection: Connection) -> None:
     records = [
-        Record(entry=entry("a-1", owner=None, lane="direct"), result=result("a-1", shared=True)),
+        Record(entry=entry("a-1", owner=None, lane="direct"), result=result("a-1")),
         Record(entry=entry("a-2", owner=None, lane="direct"), result=result("a-2", outcome=FAULT, charges=())),
-        Record(entry=entry("a-3", owner=None, retention=9.0), result=result("a-3", shared=True), bodies=False),
+        Record(entry=entry("a-3", owner=None, retention=9.0), result=result("a-3"), bodies=False),
     ]
 
     answers.record(connection, records)
@@ -125,7 +125,7 @@ def test_a_record_holds_request_answer_and_charge_at_once(connection: Connection
 
 def test_a_record_without_bodies_keeps_none(connection: Connection) -> None:
     answers.record(
-        connection, [Record(entry=entry(owner=None, fingerprint="f"), result=result(shared=True), bodies=False)]
+        connection, [Record(entry=entry(owner=None, fingerprint="f"), result=result(), bodies=False)]
     )
 
     found = find(connection)

@@ -236,7 +236,7 @@ async def test_a_store_opens_again_with_what_was_in_it(opens: Opens) -> None:
     again = await opens()
 
     assert await again.read(requests.load, "a-1") == entry().request
-    measured = learnt.Turnaround(provider="openai", model="m", at=NOW, seconds=1.0, n=1)
+    measured = Turnaround(provider="openai", model="m", at=NOW, seconds=1.0, n=1)
     await again.write(learnt.add_turnarounds, [measured])
     assert await again.read(lambda connection: connection.scalar(select(func.count()).select_from(turnarounds))) == 1
 

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 from tests.store.things import NOW
 
 from batchway.store import Gap, learnt
-from batchway.store.learnt import Turnaround
+from batchway.core.turnaround import Turnaround
 
 
 def test_turnarounds_are_read_from_a_time_on_and_forgotten(connection: Connection) -> None:

@@ -13,7 +13,7 @@ DAY = 86_400.0
 def test_bodies_are_swept_in_small_steps_and_metadata_stays(connection: Connection) -> None:
     asks = [f"a-{number}" for number in range(5)]
     requests.save(connection, [entry(ask, retention=7 * DAY, fingerprint="f") for ask in asks])
-    answers.add(connection, [result(ask, shared=True) for ask in asks])
+    answers.add(connection, [result(ask) for ask in asks])
     over = NOW + 60 + 7 * DAY
 
     assert retention.sweep(connection, over - 1) == 0

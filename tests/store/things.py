@@ -39,7 +39,7 @@ def request(ask: str = "a-1", **fields: Any) -> Request:
 def entry(ask: str = "a-1", *, owner: str | None = OWNER, **fields: Any) -> Entry:
     """A request on its way to the batch lane. What an entry has of its own may be given too."""
     own: dict[str, Any] = {"lane": "batch"}
-    own |= {name: fields.pop(name) for name in ("rescue_at", "retention", "tags", "lane") if name in fields}
+    own |= {name: fields.pop(name) for name in ("rescue_at", "retention", "why", "lane") if name in fields}
     return Entry(**own, owner=owner, request=request(ask, **fields))
 
 

@@ -25,7 +25,7 @@ class Fit(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class Save(Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """Put the request on disk, with the lane that was chosen for it; report with `Saved`."""
+    """Put the request on disk, with the lane that was chosen for it and why; report with `Saved`."""
 
     request: Request
     lane: Lane
@@ -68,6 +68,8 @@ class Call(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     packed: Packed | None = None
     compared: bool = False
     """The planner wants to know the text of the answer."""
+    timeout: float | None = None
+    """Seconds after which it is given up; None: as the settings say."""
     why: str
 
 
@@ -105,6 +107,8 @@ class Reply(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     fitted: str | None = None
     """What was left out of the prompt to make it fit, in words."""
     batch_id: str | None = None
+    on_disk: bool = False
+    """The request and its answer are there already."""
 
 
 class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -113,6 +117,8 @@ class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     request: Request
     fault: Fault
     why: str
+    on_disk: bool = False
+    """The request and its fault are there already."""
 
 
 class Cancel(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -127,6 +133,8 @@ class Book(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
     charge: Charge
     why: str
+    on_disk: bool = False
+    """It is there already, beside the outcome that it belongs to."""
 
 
 Command = Look | Fit | Save | Keep | Call | FormJob | Join | Reply | Refuse | Cancel | Book

@@ -2,6 +2,7 @@
 
 BatchwayError
 ├── SettingsError             a setting is wrong: names it, its value and what is allowed (stops the start)
+├── InputError                a file given to a command cannot be used: names it, the line and the field
 └── Refusal                   a request cannot be served; carries a Fault
     ├── Yours                 the caller's to mend (4xx)
     │   ├── BadRequest        400  a field is wrong: names it
@@ -12,6 +13,7 @@ BatchwayError
     │   ├── TooSlow           408  the body did not arrive in time
     │   ├── Conflict          409  the same request_id with another body
     │   ├── Cancelled         409  its owner cancelled the request
+    │   ├── Swept             410  its answer was kept as long as it was to be kept
     │   ├── TooLarge          413  the body is over the bound
     │   └── TooMany           429  the queue is full: come back after Retry-After
     ├── Theirs                the provider's (502, 503, 504, or its own status passed through)
@@ -39,6 +41,10 @@ class BatchwayError(Exception):
 
 class SettingsError(BatchwayError):
     """A setting has a value that cannot be used; the message names the setting, the value and what is allowed."""
+
+
+class InputError(BatchwayError):
+    """A file that a command was given cannot be used; the message names the file, the line and the field."""
 
 
 class Refusal(BatchwayError):
@@ -139,6 +145,13 @@ class Cancelled(Yours):
 
     status = 409
     code = "cancelled"
+
+
+class Swept(Yours):
+    """The answer was given once, and is not kept any more (or never was)."""
+
+    status = 410
+    code = "answer_swept"
 
 
 class TooLarge(Yours):

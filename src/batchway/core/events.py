@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from batchway.core import commands
+from batchway.core.job import Job
 from batchway.core.types import Charge, Fault, Lane, Request, Usage, Via
 
 
@@ -83,6 +84,7 @@ class Answered(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     cost: int | None
     saved: int | None
     seconds: float
+    reply: commands.Reply
     reason: str
 
 
@@ -93,6 +95,7 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     request: Request
     fault: Fault
     seconds: float
+    on_disk: bool
     reason: str
 
 
@@ -105,10 +108,39 @@ class Cancelled(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class Charged(Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A charge was booked."""
+    """A charge was booked. `on_disk`: it is there already."""
 
     at: float
     charge: Charge
+    on_disk: bool
+    reason: str
+
+
+class JobMoved(Struct, frozen=True, kw_only=True, tag=True):
+    """A job was formed (`before` is None), or something about it changed."""
+
+    at: float
+    job: Job
+    before: Job | None
+    reason: str
+
+
+class JobNoted(Struct, frozen=True, kw_only=True, tag=True):
+    """Its owner should know this of a job; some of it is an alarm."""
+
+    at: float
+    job: Job
+    kind: str
+    reason: str
+
+
+class Rescued(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A request leaves the batch lane to meet its deadline, or does not, since rescues have cost enough today."""
+
+    at: float
+    request: Request
+    job_id: str
+    measure: str
     reason: str
 
 
@@ -121,7 +153,20 @@ class CallerLeft(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 Event = (
-    Accepted | CallSent | CallEnded | Joined | Waits | JobFormed | Answered | Refused | Cancelled | Charged | CallerLeft
+    Accepted
+    | CallSent
+    | CallEnded
+    | Joined
+    | Waits
+    | JobFormed
+    | Answered
+    | Refused
+    | Cancelled
+    | Charged
+    | CallerLeft
+    | JobMoved
+    | JobNoted
+    | Rescued
 )
 
 
@@ -133,13 +178,21 @@ def _answered(command: commands.Reply, at: float) -> Answered:
         cost=command.cost,
         saved=command.saved,
         seconds=at - command.request.asked_at,
+        reply=command,
         reason=command.why,
     )
 
 
 def _refused(command: commands.Refuse, at: float) -> Refused:
     seconds = at - command.request.asked_at
-    return Refused(at=at, request=command.request, fault=command.fault, seconds=seconds, reason=command.why)
+    return Refused(
+        at=at,
+        request=command.request,
+        fault=command.fault,
+        seconds=seconds,
+        on_disk=command.on_disk,
+        reason=command.why,
+    )
 
 
 def _call_sent(command: commands.Call, at: float) -> CallSent:
@@ -157,7 +210,7 @@ def _call_sent(command: commands.Call, at: float) -> CallSent:
 
 
 def _charged(command: commands.Book, at: float) -> Charged:
-    return Charged(at=at, charge=command.charge, reason=command.why)
+    return Charged(at=at, charge=command.charge, on_disk=command.on_disk, reason=command.why)
 
 
 def _joined(command: commands.Join, at: float) -> Joined:

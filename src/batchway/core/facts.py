@@ -3,7 +3,8 @@
 from msgspec import Struct
 
 from batchway.core.limits import Report
-from batchway.core.types import Answer, Fault, Request, Usage
+from batchway.core.turnaround import Turnaround
+from batchway.core.types import Answer, Charge, Fault, Lane, Request, Usage
 
 
 class Asked(Struct, frozen=True, tag=True, gc=False):
@@ -63,6 +64,9 @@ class Landed(Struct, frozen=True, tag=True, gc=False):
     ask: str
     job_id: str
     result: Answer | Fault
+    charge: Charge | None = None
+    first: bool = True
+    """False: another answer was first, and this one was paid for nothing."""
 
 
 class Resumed(Struct, frozen=True, tag=True, gc=False):
@@ -77,6 +81,7 @@ class Rescue(Struct, frozen=True, tag=True, gc=False):
 
     request: Request
     job_id: str
+    """Empty: it waits in a window still."""
     why: str
 
 
@@ -84,6 +89,21 @@ class Withdrawn(Struct, frozen=True, tag=True, gc=False):
     """Its owner cancelled this request."""
 
     ask: str
+
+
+class Offered(Struct, frozen=True, tag=True, gc=False):
+    """A provider does not offer a lane for a model after all, and why; None: it may be tried (again)."""
+
+    provider: str
+    model: str
+    lane: Lane
+    closed: str | None
+
+
+class Measured(Struct, frozen=True, tag=True, gc=False):
+    """A batch came back, after so long."""
+
+    turnaround: Turnaround
 
 
 class Started(Struct, frozen=True, tag=True, gc=False):
@@ -147,6 +167,8 @@ Fact = (
     | Resumed
     | Rescue
     | Withdrawn
+    | Offered
+    | Measured
     | Left
     | TimePassed
     | Flush

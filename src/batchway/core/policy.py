@@ -99,6 +99,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The windows of provider batches."""
     pack_stake: int = 0
     """Picodollars that `packing=auto` may lose per tenant and model before it has saved any (`core.packing_bank`)."""
+    pack_risk: float = 0.0
+    """Share of what single calls cost that it may lose to find out whether a model can be packed."""
     tolerance: Tolerance = Tolerance()
     """What latency tolerance does to the wait of a pack window."""
     max_queue: int = 1_000
@@ -132,6 +134,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Tokens that a prompt may have which asked to be fitted; None: what the model's window leaves."""
     meta_overhead_tokens: int = 0
     """Tokens of that budget set aside for framing."""
+    flex_timeout: float = 600.0
+    """Seconds that a flex call may take before another lane is tried (Gemini targets 1 to 15 minutes)."""
     store: bool = False
     """A store is open: requests that may have been answered before are looked up in it."""
 
@@ -140,5 +144,13 @@ class Policy(Struct, frozen=True, kw_only=True):
             _require_at_least(name, getattr(self, name), 1)
         for name in ("max_retries", "cache_entries", "cache_bytes", "meta_overhead_tokens", "pack_stake"):
             _require_at_least(name, getattr(self, name), 0)
-        for name in ("backoff_base", "backoff_cap", "max_retry_after", "cache_ttl", "abandon_grace", "undelivered_ttl"):
+        for name in (
+            "backoff_base",
+            "backoff_cap",
+            "max_retry_after",
+            "cache_ttl",
+            "abandon_grace",
+            "undelivered_ttl",
+            "flex_timeout",
+        ):
             _require_duration(name, getattr(self, name))

@@ -4,7 +4,7 @@ Rules: the cheapest lane with enough chance wins; `strategy` overrides; `high` i
 batch if offered, else flex, else direct; `normal` follows the deadline, and without one is interactive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from batchway.core.catalog import Catalog
 from batchway.core.cost import expected_cost
 from batchway.core.errors import BadRequest
 from batchway.core.policy import Policy
+from batchway.core.turnaround import Turnarounds
 from batchway.core.types import Lane, Request
 
 ENOUGH = 0.95
@@ -45,6 +46,18 @@ class Route(Struct, frozen=True, kw_only=True, gc=False):
     candidates: tuple[Candidate, ...]
 
 
+class Outlook(Struct, frozen=True, kw_only=True, gc=False):
+    """How long each lane may take, for one request now. Seconds."""
+
+    left: float | None
+    """Until its deadline; None: it has none."""
+    turnarounds: Turnarounds
+    window: float
+    """That a job window may wait."""
+    flex: float
+    """That a flex call may take before it is given up."""
+
+
 class Offers:
     """What one provider offers here: for each lane None, or the reason why it cannot be taken."""
 
@@ -68,32 +81,62 @@ class Offers:
             if reason is not None
         )
 
+    def without(self, lane: Lane, reason: str) -> "Offers":
+        """The same with one lane less."""
+        closed = {name: reason if name == lane else known for name, known in self.reasons.items()}
+        return Offers(**closed, packing=self.packing, max_in_flight=self.max_in_flight)
+
     def within(self, lanes: tuple[Lane, ...]) -> "Offers":
         """What is left of it for a key that may use only these lanes."""
         closed = {lane: reason if lane in lanes else NOT_FOR_THIS_KEY for lane, reason in self.reasons.items()}
         return Offers(**closed, packing=self.packing, max_in_flight=self.max_in_flight)
 
 
-def route(request: Request, offers: Offers, catalog: Catalog) -> Route:
+def route(request: Request, offers: Offers, catalog: Catalog, outlook: Outlook) -> Route:
     """Choose the lane of one request. Raises BadRequest when the provider offers none at all."""
     if request.lanes is not None:
         offers = offers.within(request.lanes)
     if not offers.open:
         reasons = "; ".join(f"{lane}: {reason}" for lane, reason in offers.reasons.items())
         raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")
-    open_lanes = {lane: _candidate(lane, request, catalog) for lane in offers.open}
+    open_lanes = {lane: _candidate(lane, request, catalog, outlook) for lane in offers.open}
     lane, why = _choose(request, open_lanes, offers)
     return Route(lane=lane, why=why, candidates=(*open_lanes.values(), *offers.closed))
 
 
-def _candidate(lane: Lane, request: Request, catalog: Catalog) -> Candidate:
+def _candidate(lane: Lane, request: Request, catalog: Catalog, outlook: Outlook) -> Candidate:
+    chance = _CHANCES[lane](request, outlook)
+    cost = _cost(lane, request, catalog)
+    if lane == "batch" and cost is not None and request.on_deadline == "escalate" and outlook.left is not None:
+        # What is not back in time is asked directly as well.
+        cost += round((1 - chance) * (_cost("direct", request, catalog) or 0))
+    return Candidate(lane=lane, cost=cost, chance=chance)
+
+
+def _cost(lane: Lane, request: Request, catalog: Catalog) -> int | None:
     rates = catalog.rates(request.provider, request.prompt.model, lane, request.likely_tokens)
     output = 0 if request.endpoint == "embeddings" else request.prompt.max_output or ASSUMED_OUTPUT
-    return Candidate(
-        lane=lane,
-        cost=expected_cost(request.likely_tokens, output * request.prompt.n, rates) if rates is not None else None,
-        chance=1.0 if lane == "direct" else 0.0,
-    )
+    return expected_cost(request.likely_tokens, output * request.prompt.n, rates) if rates is not None else None
+
+
+def direct_cost(request: Request, catalog: Catalog) -> int | None:
+    """What it is expected to cost directly, in picodollars; None: unknown."""
+    return _cost("direct", request, catalog)
+
+
+def _batch_chance(request: Request, outlook: Outlook) -> float:
+    if outlook.left is None:
+        return 0.0
+    return outlook.turnarounds.chance(request.provider, request.prompt.model, outlook.left - outlook.window)
+
+
+_CHANCES: Mapping[Lane, Callable[[Request, Outlook], float]] = {
+    "direct": lambda _request, _outlook: 1.0,
+    # Another lane is tried after it, if it leaves the time.
+    "flex": lambda _request, outlook: 1.0 if outlook.left is not None and outlook.left > outlook.flex else 0.0,
+    "batch": _batch_chance,
+}
+"""For each lane the chance to be on time. A request without a deadline is interactive: only direct is quick enough."""
 
 
 def _choose(request: Request, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:

@@ -14,7 +14,9 @@ class Seat:
         "abandoned",
         "analysis",
         "attempt",
+        "barred",
         "durable",
+        "elsewhere",
         "fitted",
         "flight",
         "job",
@@ -42,10 +44,14 @@ class Seat:
         """The disk has it as pending: how it ends has to be kept there before anybody is told."""
         self.job: str | None = None
         """The job that it rides in. Jobs live in rows; the seat is kept only for those who wait."""
+        self.elsewhere = False
+        """Another process, or a job of before, has it."""
         self.durable = saved or request.durable
         """It goes on, whoever waits: on disk, or on its way there."""
         self.lane: Lane = "direct"
         """The lane that was chosen."""
+        self.barred: tuple[Lane, ...] = ()
+        """Lanes that were tried in vain."""
         self.fitted: str | None = None
         """What was left out to make it fit, once that was tried."""
         self.spent = 0
@@ -59,6 +65,11 @@ class Seat:
         self.abandoned = False
         """Nobody waits, but its call goes on so that a retry can adopt it."""
         self.why = ""
+
+    @property
+    def away(self) -> bool:
+        """It is seen to elsewhere: in a job, or by another process."""
+        return self.job is not None or self.elsewhere
 
     @property
     def payer(self) -> Request:
@@ -106,6 +117,14 @@ class Seats:
         self._twins: dict[tuple[str, bool], Seat] = {}
         self._named: dict[tuple[str, str], Seat] = {}
         self._abandoned: dict[tuple[str, str, str], Seat] = {}
+
+    def awaited(self, *, in_jobs: bool) -> list[str]:
+        """The `ask` of what is under way in another process and has callers here; `in_jobs`: or rides in a job."""
+        return [
+            ask
+            for ask, seat in self._by_lead.items()
+            if seat.waiting and seat.flight is None and (seat.elsewhere or (in_jobs and seat.job is not None))
+        ]
 
     def __len__(self) -> int:
         """Callers who wait."""

@@ -25,6 +25,8 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """Requests that shared the call."""
     why: str
     fitted: str | None = None
+    on_disk: bool = False
+    """What it costs the first caller is written down already."""
 
 
 def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
@@ -34,7 +36,8 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
     for number, caller in enumerate(callers or (request,)):
         via: Via = "coalesced" if number else bill.lane
         cost = 0 if number else bill.cost
-        out += book(caller, bill.call_id, via, answer.usage, cost, bill.worth, now)
+        on_disk = bill.on_disk and number == 0
+        out += book(caller, bill.call_id, via, answer.usage, cost, bill.worth, now, on_disk=on_disk)
         if callers:
             out.append(_reply(caller, answer, bill, first=number == 0))
     return out
@@ -72,6 +75,7 @@ def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool) -> Reply
         packed=bill.packed,
         fitted=bill.fitted,
         batch_id=bill.call_id if bill.lane == "batch" else None,
+        on_disk=bill.on_disk and first,
     )
 
 
@@ -85,6 +89,7 @@ def book(
     now: float,
     *,
     name: str | None = None,
+    on_disk: bool = False,
 ) -> list[Book]:
     """The charge of one answer (none where the provider said no usage). `name`: instead of the request's id."""
     if usage is None:
@@ -102,4 +107,4 @@ def book(
         counterfactual=worth,
         at=now,
     )
-    return [Book(charge=charge, why=via)]
+    return [Book(charge=charge, why=via, on_disk=on_disk)]

@@ -115,6 +115,11 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     tokens: int | None = None
     """Input tokens, where they were counted already. Counting costs as much as all else that is done for a request, so
     it is put off until a decision depends on it (`core.tokens`)."""
+    tags: dict[str, object] | None = None
+    """What the caller says that it is for; kept beside it, never sent."""
+    retention: float | Literal["none"] | None = None
+    """Seconds that its key wants bodies kept; `none`: not at all, so that it may neither wait in a batch nor share a
+    call; None: as the settings say."""
     authorization: str | None = None
     """The caller's own bearer, where the gateway has no provider key and forwards it. Never logged."""
 

@@ -12,11 +12,11 @@ from batchway.core.commands import Call
 from batchway.core.errors import Internal, Refusal, UpstreamCut, UpstreamMalformed
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
-from batchway.core.types import Answer, Fault, Request
+from batchway.core.types import Answer, Fault, Lane, Request
 from batchway.engine import packing
 from batchway.engine.tape import Tape
 from batchway.ports import Clock, Dialect, Incoming, IncomingStream, Sender
-from batchway.wire import chat, sse
+from batchway.wire import body, chat, sse
 from batchway.wire.endpoints import StreamReader
 from batchway.wire.sse import Frame
 
@@ -53,7 +53,7 @@ class Calls:
             if tape is None:
                 ended = await self._send(call, dialect)
             else:
-                ended = await self._stream(call.call_id, request, dialect, tape)
+                ended = await self._stream(call.call_id, _tiered(request, call.lane), dialect, tape)
         except Refusal as refusal:
             ended = facts.Failed(call.call_id, refusal.fault)
         except Exception as error:  # noqa: BLE001  # A defect: it may fail this call, never the gateway.
@@ -67,7 +67,7 @@ class Calls:
 
     async def _send(self, call: Call, dialect: Dialect) -> facts.Fact:
         request = call.requests[0] if call.packed is None else packing.pack(call, call.packed)
-        incoming = await self._sender.send(dialect.encode(request))
+        incoming = await self._sender.send(dialect.encode(_tiered(request, call.lane)), call.timeout)
         now = self._clock.now()
         result, report = dialect.decode(request, incoming, now), dialect.report(incoming.headers, now)
         if call.packed is not None and isinstance(result, Answer):
@@ -116,6 +116,15 @@ class Calls:
         if reader.whole:
             return None
         return UpstreamCut("The provider's stream stopped before the answer ended.").fault
+
+
+def _tiered(request: Request, lane: Lane) -> Request:
+    """The flex lane is asked for as OpenAI's front asks for it; a dialect that says it otherwise translates that."""
+    if lane != "flex":
+        return request
+    fields = body.fields(request.body)
+    fields["service_tier"] = body.raw("flex")
+    return structs.replace(request, body=body.join(fields))
 
 
 def _read(frames: list[bytes], reader: StreamReader) -> tuple[list[Frame], Exception | None]:

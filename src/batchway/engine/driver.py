@@ -152,7 +152,7 @@ class Engine:
         self._driver = request.ask if driving and not request.prompt.stream else None
         self._callers[request.ask] = _Caller(request, outcome)
         if Accepted in self._heard:
-            self._publish(Accepted(at=request.asked_at, request=request))
+            self.publish(Accepted(at=request.asked_at, request=request))
         self.tell(facts.Asked(request))
         self._driver = None
         return outcome
@@ -169,7 +169,7 @@ class Engine:
         if caller is None:
             return
         reason = "waited as long as it wanted to" if keep else "closed its connection"
-        self._publish(CallerLeft(at=self.clock.now(), request_id=caller.request.id, reason=reason))
+        self.publish(CallerLeft(at=self.clock.now(), request_id=caller.request.id, reason=reason))
         self.tell(facts.Left(ask, keep))
 
     def load(self) -> Load:
@@ -193,7 +193,7 @@ class Engine:
         for caller in list(self._callers.values()):
             refuse = Refuse(request=caller.request, fault=fault, why="stopped before its answer came")
             self._end(refuse)
-            self._publish(tell(refuse, self.clock.now()))
+            self.publish(tell(refuse, self.clock.now()))
         for underway in self._underway.values():
             # Nobody waits for what streams go on saying: their followers come to the end, and to the fault.
             if underway.task is not None:
@@ -213,7 +213,7 @@ class Engine:
             self._do[kind](command)
             told, describe = TOLD[kind]
             if told in self._heard:
-                self._publish(describe(command, now))
+                self.publish(describe(command, now))
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -230,7 +230,12 @@ class Engine:
         self._alarm = self._alarm_at = None
         self.tell(facts.TimePassed())
 
-    def _publish(self, event: Event) -> None:
+    def awaited(self, *, in_jobs: bool) -> list[str]:
+        """Requests on disk that somebody waits for here and that other processes may answer."""
+        return self._planner.awaited(in_jobs=in_jobs)
+
+    def publish(self, event: Event) -> None:
+        """Tell whoever hears such events."""
         for hear in self._heard.get(type(event), ()):
             hear(event)
 
@@ -348,7 +353,7 @@ class Engine:
             return
         call = underway.call
         fault = fact.fault if isinstance(fact, facts.Failed) else None
-        self._publish(
+        self.publish(
             CallEnded(
                 at=now,
                 call_id=call.call_id,

@@ -19,10 +19,11 @@ Count = Callable[[str, str], int]
 
 async def fit(command: Fit, count: Count) -> facts.Fitted:
     """The request with what was left out, and a report of that in words."""
-    return await asyncio.to_thread(_fit, command, count)
+    return await asyncio.to_thread(fit_now, command, count)
 
 
-def _fit(command: Fit, count: Count) -> facts.Fitted:
+def fit_now(command: Fit, count: Count) -> facts.Fitted:
+    """The same, on this thread."""
     request = command.request
     fitted = shorten(fitting.texts(request.body), command.budget, lambda text: count(request.prompt.model, text))
     if not fitted.fits:

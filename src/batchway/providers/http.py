@@ -8,7 +8,7 @@ request whose answer has not begun, and what nobody waits for any more must end 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
-from typing import Self
+from typing import BinaryIO, Self
 
 import aiohttp
 from multidict import CIMultiDict
@@ -37,6 +37,7 @@ class HttpSender:
     def __init__(self, *, connect_timeout: float, request_timeout: float, max_body: int) -> None:
         # For a whole answer the bound holds from the first byte sent to the last received; for a stream, between two
         # pieces: an answer may well take longer than its first word may.
+        self._connect = connect_timeout
         self._whole = aiohttp.ClientTimeout(total=request_timeout, sock_connect=connect_timeout)
         self._pieces = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=request_timeout)
         self._max_body = max_body
@@ -59,10 +60,29 @@ class HttpSender:
             await self._session.close()
             self._session = None
 
-    async def send(self, outgoing: Outgoing) -> Incoming:
+    async def send(self, outgoing: Outgoing, timeout: float | None = None) -> Incoming:
         """Send, and read the whole response within the bounds."""
+        bound = self._whole if timeout is None else aiohttp.ClientTimeout(total=timeout, sock_connect=self._connect)
         try:
-            async with self._request(outgoing, self._whole) as response:
+            async with self._request(outgoing, bound) as response:
+                stream = _Stream(response, self._max_body)
+                return Incoming(status=response.status, headers=stream.headers, body=await stream.body())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise translate(error, outgoing.url) from error
+
+    async def send_file(self, outgoing: Outgoing, file: BinaryIO, length: int) -> Incoming:
+        """Send a body from a file. How long it takes depends on its size, so the bound is on silence."""
+        assert self._session is not None, "enter the sender before sending"
+        headers = CIMultiDict((*outgoing.headers, USER_AGENT, ("content-length", str(length))))
+        try:
+            async with self._session.request(
+                outgoing.method,
+                self._url(outgoing.url),
+                headers=headers,
+                data=file,
+                timeout=self._pieces,
+                allow_redirects=False,
+            ) as response:
                 stream = _Stream(response, self._max_body)
                 return Incoming(status=response.status, headers=stream.headers, body=await stream.body())
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -47,6 +47,10 @@ ALIASES: Mapping[str, str] = {
     "meta_overhead_tokens": "META_OVERHEAD_TOKENS",
     "batch_window_ms": "BATCH_WINDOW_MS",
     "max_batch_size": "MAX_BATCH_SIZE",
+    "batch_size": "BATCH_THRESHOLD",
+    "flush_interval": "BATCH_TIMEOUT",
+    "idle_timeout": "BATCH_MAX_IDLE",
+    "poll_interval": "BATCH_POLL_INTERVAL",
 }
 """The batching middleware's variables, still understood; the variable with our prefix wins where both are given."""
 
@@ -206,6 +210,45 @@ class Settings(_Frozen):
     cache_ttl: float = _setting(300, "Seconds that an answer may be used again; 0 switches the cache off.", ge=0)
     cache_entries: int = _setting(10_000, "Answers kept in memory.", ge=0)
     cache_bytes: ByteSize = _setting(64 * MIB, "Memory for kept answers.", ge=0)
+
+    database_url: str | None = _setting(
+        None,
+        "The store: a path or sqlite:/// URL of a file, a postgresql:// URL, or none; unset: a file in the user's data "
+        "folder. Without a store there is no batch lane and no record.",
+    )
+    unsafe_store: bool = _setting(
+        False, "Use the batch lane though the store's file lies in memory or on another machine."
+    )
+    record: Literal["all", "metadata", "none"] = _setting(
+        "all", "What is kept of direct requests: everything, all but what was said, or only what they cost."
+    )
+    retention: float | None = _setting(
+        604_800, "Seconds that bodies are kept after the answer; metadata and charges stay.", ge=0
+    )
+
+    batch_size: int = _setting(100, "Requests that close a window of the batch lane.", ge=1)
+    flush_interval: float = _setting(300, "Seconds after which such a window closes at the latest.", ge=0)
+    idle_timeout: float = _setting(3600, "Seconds without a newcomer after which it closes.", ge=0)
+    poll_interval: float = _setting(60, "Seconds between two looks at a provider's batch, on average.", gt=0)
+    completion_window: str = _setting(
+        "24h", "The window that batches are bought with; one that is not sold becomes the provider's.", min_length=1
+    )
+    on_unknown: Literal["hold", "resubmit", "fail"] = _setting(
+        "hold", "When nobody can say whether a batch was created: wait, create again (paid twice, perhaps), or fail."
+    )
+    on_overdue: Literal["wait", "requeue", "reroute"] = _setting(
+        "wait", "When a batch outlives its window by an hour: wait, or cancel it and send what is left another way."
+    )
+    max_jobs_per_row: int = _setting(2, "Batches that one request may be in before it fails.", ge=1)
+    flex_timeout: float = _setting(600, "Seconds that a flex call may take before another lane is tried.", gt=0)
+    rescue_margin: float = _setting(30, "Seconds before its deadline that a batched request is asked directly.", ge=0)
+    rescue_call_seconds: float = _setting(30, "Seconds that such a direct call may need.", ge=0)
+    rescue_cap_usd: float | None = _setting(None, "US dollars that rescues may cost a day; unset: no bound.", ge=0)
+    settle: float = _setting(60, "Seconds after which a new batch shows in its provider's listings.", ge=0)
+    vanish_grace: float = _setting(900, "Seconds of 404 after which a batch counts as lost.", ge=0)
+    lease: float = _setting(
+        30, "Seconds after which a process that does not stir is dead, and others take over its work.", ge=0.1
+    )
 
     max_body_bytes: ByteSize = _setting(32 * MIB, "Largest request body.", ge=KIB)
     max_json_depth: int = _setting(64, "Deepest nesting of a body.", ge=4, le=500)

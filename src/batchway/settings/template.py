@@ -22,6 +22,8 @@ _SECTIONS = {
     "profile": "What a request gets that does not say",
     "packing": "Packing and fitting",
     "reuse": "Answers used again",
+    "database_url": "The store: what is kept",
+    "batch_size": "The batch lane",
     "max_body_bytes": "Bounds",
     "connect_timeout": "Time and retries",
     "models": "Models",

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
-from batchway.core.types import Answer, Charge, Fault, Lane, Via
+from batchway.core.fingerprint import cacheable, reusable
+from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store.charges import book
 from batchway.store.chunks import chunks
 from batchway.store.requests import Entry, save_answered
@@ -31,8 +32,7 @@ class Result(Struct, frozen=True, kw_only=True, gc=False):
     packed: int = 1
     cost: int | None = None
     saved: int | None = None
-    shared: bool = False
-    """The answer may serve others that ask the same."""
+    why: str = ""
     charges: tuple[Charge, ...] = ()
     late_charges: tuple[Charge, ...] = ()
     """What is booked in their place if another answer was first."""
@@ -63,6 +63,8 @@ class Stored(Struct, frozen=True, kw_only=True, gc=False):
     deadline: float | None
     owner: str | None
     job_id: str | None
+    routed: str
+    """Why it took its lane."""
     tags: dict[str, object] | None
     outcome: Answer | Fault | None = None
     """Without its body where that was swept."""
@@ -74,6 +76,7 @@ class Stored(Struct, frozen=True, kw_only=True, gc=False):
     finished_at: float | None = None
     cost: int | None = None
     saved: int | None = None
+    why: str | None = None
 
 
 def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
@@ -85,7 +88,8 @@ def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
         saved = waiting.pop(result.ask, None)
         first.append(saved is not None)
         if saved is not None:
-            rows.append(_row(result, saved.fingerprint, saved.retention, bodies=True))
+            fingerprint = saved.fingerprint if saved.shared else None
+            rows.append(_row(result, fingerprint, saved.retention, bodies=True))
     if rows:
         connection.execute(insert(answers), rows)
     for status in (COMPLETED, FAILED):
@@ -100,7 +104,7 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
     """Write requests that were answered before they were written down, with their results."""
     save_answered(connection, [(each.entry, status_of(each.result), each.bodies) for each in records])
     rows = [
-        _row(each.result, each.entry.request.fingerprint, each.entry.retention, bodies=each.bodies) for each in records
+        _row(each.result, _shared(each.entry.request), each.entry.retention, bodies=each.bodies) for each in records
     ]
     connection.execute(insert(answers), rows)
     book(connection, _booked([each.result for each in records], [True] * len(records)))
@@ -119,6 +123,17 @@ def find_shared(connection: Connection, tenant: str, fingerprint: str, since: fl
     return None if read is None else _stored(read)
 
 
+def outcomes(connection: Connection, asks: Sequence[str]) -> dict[str, tuple[str, Answer | Fault]]:
+    """Those of these requests that have ended, with the job that brought it (else "")."""
+    found: dict[str, tuple[str, Answer | Fault]] = {}
+    for some in chunks(asks):
+        for read in connection.execute(_FOUND.where(requests.c.ask.in_(some), answers.c.ask.is_not(None))):
+            stored = _stored(read)
+            if stored.outcome is not None:
+                found[stored.ask] = stored.batch_id or "", stored.outcome
+    return found
+
+
 def status_of(result: Result) -> str:
     """What the status of its request is."""
     return COMPLETED if isinstance(result.outcome, Answer) else FAILED
@@ -128,7 +143,7 @@ def _lock(connection: Connection, asks: Sequence[str]) -> dict[str, Any]:
     """Those that wait for an answer. Locked in one order, so that two writers never wait for each other."""
     found: dict[str, Any] = {}
     for some in chunks(asks):
-        rows = select(requests.c.ask, requests.c.fingerprint, requests.c.retention)
+        rows = select(requests.c.ask, requests.c.fingerprint, requests.c.shared, requests.c.retention)
         waiting = rows.where(requests.c.ask.in_(some), is_pending).order_by(requests.c.ask).with_for_update()
         found |= {read.ask: read for read in connection.execute(waiting)}
     return found
@@ -142,7 +157,12 @@ def _booked(results: Sequence[Result], first: Sequence[bool]) -> list[Charge]:
     ]
 
 
-def _row(result: Result, fingerprint: str, retention: float | None, *, bodies: bool) -> dict[str, Any]:
+def _shared(request: Request) -> str | None:
+    """Its fingerprint, if its answer may serve others."""
+    return request.fingerprint if reusable(request) is None else None
+
+
+def _row(result: Result, fingerprint: str | None, retention: float | None, *, bodies: bool) -> dict[str, Any]:
     outcome = result.outcome
     rest = _json.encode(msgspec.structs.replace(outcome, body=b"" if isinstance(outcome, Answer) else None)).decode()
     body = outcome.body if bodies else None
@@ -152,7 +172,7 @@ def _row(result: Result, fingerprint: str, retention: float | None, *, bodies: b
         "body": body,
         "answer": rest if isinstance(outcome, Answer) else None,
         "fault": rest if isinstance(outcome, Fault) else None,
-        "fingerprint": fingerprint if result.shared and body is not None else None,
+        "fingerprint": fingerprint if body is not None and isinstance(outcome, Answer) and cacheable(outcome) else None,
         "via": result.via,
         "batch_id": result.batch_id,
         "packed": result.packed,
@@ -160,6 +180,7 @@ def _row(result: Result, fingerprint: str, retention: float | None, *, bodies: b
         "keep_until": None if retention is None or not bodies else result.finished_at + retention,
         "cost": result.cost,
         "saved": result.saved,
+        "why": result.why,
     }
 
 
@@ -177,6 +198,7 @@ _FOUND: Select[Any] = select(
     requests.c.owner,
     requests.c.job_id,
     requests.c.tags,
+    requests.c.why.label("routed"),
     answers.c.body,
     answers.c.answer,
     answers.c.fault,
@@ -186,6 +208,7 @@ _FOUND: Select[Any] = select(
     answers.c.finished_at,
     answers.c.cost,
     answers.c.saved,
+    answers.c.why,
 ).outerjoin(answers, answers.c.ask == requests.c.ask)
 
 

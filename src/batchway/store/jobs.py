@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, case, func, insert, or_, select, update
 
 from batchway.core.job import Job
 from batchway.core.job.facts import CancelAsked
 from batchway.core.types import Request
+from batchway.ports import Held
 from batchway.store.chunks import chunks
 from batchway.store.connections import db_now
 from batchway.store.requests import load_many
@@ -28,19 +29,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _job = msgspec.msgpack.Decoder(Job)
 _json = msgspec.json.Encoder()
 _wish = msgspec.json.Decoder(CancelAsked)
-
-
-class Held(Struct, frozen=True, kw_only=True):
-    """A job that was taken, until its lease is over or another takes it."""
-
-    job: Job
-    fence: int
-    lease_until: float
-    """By the database's clock."""
-    taken_at: float
-    """The database's time when it was taken."""
-    cancel: CancelAsked | None = None
-    """What was asked for since it was written last; writing it takes note of this."""
 
 
 class JobRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -121,6 +109,12 @@ def write(connection: Connection, held: Held, job: Job, *, release: bool = True)
     return connection.execute(_still(held).values(values)).rowcount == 1
 
 
+def is_held(connection: Connection, held: Held) -> bool:
+    """Whether nobody else has taken it; nobody can until this transaction has ended."""
+    mine = select(jobs.c.id).where(jobs.c.id == held.job.id, jobs.c.fence == held.fence).with_for_update()
+    return connection.scalar(mine) is not None
+
+
 def ask_to_cancel(connection: Connection, job_id: str, wish: CancelAsked) -> bool:
     """Leave a wish, whoever holds the job: it is claimed for it as soon as nobody does. False: it is done already."""
     unfinished = update(jobs).where(jobs.c.id == job_id, jobs.c.next_at.is_not(None))
@@ -149,14 +143,14 @@ def rows(
 
 
 def unanswered(connection: Connection, job_id: str) -> list[OpenRow]:
-    """The open rows whose requests still wait, in their order: what another job would be for."""
+    """The open rows whose requests still wait, in their order: what another job would be for. Locked: until the end of
+    the transaction nobody answers one."""
     columns = select(job_rows.c.position, requests.c.ask, requests.c.size, requests.c.tokens)
     waiting = columns.join(requests, requests.c.ask == job_rows.c.ask)
     found = waiting.where(job_rows.c.job_id == job_id, job_rows.c.state == OPEN, is_pending)
-    return [
-        OpenRow(position=read.position, ask=read.ask, size=read.size, tokens=read.tokens)
-        for read in connection.execute(found.order_by(job_rows.c.position))
-    ]
+    locked = found.order_by(requests.c.ask).with_for_update(of=requests)
+    reads = sorted(connection.execute(locked), key=lambda read: read.position)
+    return [OpenRow(position=read.position, ask=read.ask, size=read.size, tokens=read.tokens) for read in reads]
 
 
 def rows_at(connection: Connection, job_id: str, positions: Collection[int]) -> dict[int, JobRow]:
@@ -184,10 +178,37 @@ def count_rows(connection: Connection, job_id: str) -> dict[str, int]:
     return {read.state: read.n for read in connection.execute(counted.group_by(job_rows.c.state))}
 
 
-def enqueued_tokens(connection: Connection, account: str, model: str, states: Collection[str] = ENQUEUED) -> int:
-    """Tokens of the account's jobs for a model in these states: what its provider counts as enqueued."""
-    running = jobs.c.account == account, jobs.c.model == model, jobs.c.state.in_(states)
+def enqueued_tokens(connection: Connection, account: str, model: str, *, but: str = "") -> int:
+    """Tokens of the account's other jobs for a model that are at its provider, or may be: what counts as enqueued."""
+    running = jobs.c.account == account, jobs.c.model == model, jobs.c.state.in_(ENQUEUED), jobs.c.id != but
     return int(connection.scalar(select(func.coalesce(func.sum(jobs.c.tokens), 0)).where(*running)) or 0)
+
+
+def count_in(connection: Connection, account: str, states: Collection[str], *, but: str) -> int:
+    """How many other jobs of the account are in these states."""
+    others = jobs.c.account == account, jobs.c.state.in_(states), jobs.c.id != but
+    return int(connection.scalar(select(func.count()).where(*others)) or 0)
+
+
+def lock_account(connection: Connection, account: str) -> None:
+    """One at a time, until the transaction ends. On SQLite the transaction itself began by taking the write lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(account, 0))))
+
+
+def seconds_to_next(connection: Connection) -> float | None:
+    """Until a job is due; negative: it is overdue. None: there is none that nobody holds."""
+    now = db_now(connection)
+    held = jobs.c.owner.is_not(None) & (jobs.c.lease_until >= now)
+    earliest = func.min(case((held, jobs.c.lease_until), (jobs.c.cancel.is_not(None), now), else_=jobs.c.next_at))
+    at = connection.scalar(select(earliest).where(jobs.c.next_at.is_not(None)))
+    return None if at is None else at - now
+
+
+def hurry(connection: Connection) -> list[str]:
+    """Have every job looked at now that is at its provider."""
+    there = jobs.c.provider_batch_id.is_not(None), jobs.c.next_at.is_not(None)
+    return list(connection.scalars(update(jobs).where(*there).values(next_at=0.0).returning(jobs.c.id)))
 
 
 def recorded(connection: Connection, account: str, *, but: str) -> frozenset[str]:

@@ -3,25 +3,14 @@
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
+from batchway.core.turnaround import Turnaround
 from batchway.store.connections import insert_new
 from batchway.store.posts import Gap
 from batchway.store.tables import gaps, learnt, turnarounds
 
 _json = msgspec.json.Encoder()
-
-
-class Turnaround(Struct, frozen=True, kw_only=True):
-    """How long a batch took."""
-
-    provider: str
-    model: str
-    at: float
-    seconds: float
-    n: int
-    """Its rows."""
 
 
 def add_turnarounds(connection: Connection, measured: Sequence[Turnaround]) -> None:

@@ -11,7 +11,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from batchway.core.fingerprint import reusable
 from batchway.core.types import Lane, Prompt, Request
+from batchway.ports import Pending
 from batchway.store import owners
 from batchway.store.chunks import chunks
 from batchway.store.failures import Taken
@@ -37,21 +39,8 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """When it must leave the batch lane to be in time."""
     retention: float | None = None
     """Seconds that bodies are kept after the answer; None: for good."""
-    tags: dict[str, object] | None = None
-
-
-class Pending(Struct, frozen=True, kw_only=True, gc=False):
-    """A request without an answer, as it is found on disk."""
-
-    request: Request
-    lane: Lane
-    job_id: str | None
-    """The job that it is in."""
-    attempts: int
-    """Jobs that it was in, this one included."""
-    rescue_at: float | None
-    forwarded: bool
-    """It came with its caller's own bearer, which is never written down: it can be refused, but not sent."""
+    why: str = ""
+    """Of its lane."""
 
 
 def save(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -88,6 +77,17 @@ def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]
     for some in chunks(list(asks)):
         for read in connection.execute(_READ.where(requests.c.ask.in_(some))):
             found[read.ask] = _pending(read)
+    return found
+
+
+def payers(connection: Connection, asks: Sequence[str]) -> dict[str, Request]:
+    """The requests as far as a charge needs them: whose they are, where they went, not what they said."""
+    found = {}
+    for some in chunks(asks):
+        for read in connection.execute(_PAYER.where(requests.c.ask.in_(some))):
+            fields = dict(read._mapping)
+            prompt = Prompt(model=fields.pop("model"))
+            found[read.ask] = Request(id=fields.pop("request_id"), body=b"", prompt=prompt, **fields)
     return found
 
 
@@ -163,12 +163,14 @@ def row(entry: Entry, status: str) -> dict[str, Any]:
         "attempts": 0,
         "owner": entry.owner,
         "job_id": None,
-        "tags": None if entry.tags is None else _json.encode(entry.tags).decode(),
+        "tags": None if request.tags is None else _json.encode(request.tags).decode(),
         "tokens": request.tokens,
         "size": request.size,
         "named": request.named,
         "forwarded": request.authorization is not None,
         "retention": entry.retention,
+        "shared": reusable(request) is None,
+        "why": entry.why,
     }
 
 
@@ -193,6 +195,19 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 # The one that must leave first; what has no time to be rescued comes after all others, oldest first.
 _URGENCY = requests.c.rescue_at.asc().nulls_last()
+
+_PAYER = select(
+    requests.c.ask,
+    requests.c.request_id,
+    requests.c.tenant,
+    requests.c.key,
+    requests.c.caller,
+    requests.c.provider,
+    requests.c.model,
+    requests.c.endpoint,
+    requests.c.fingerprint,
+    requests.c.asked_at,
+)
 
 _READ = select(
     requests.c.ask,

@@ -6,7 +6,7 @@ from batchway.store.chunks import CHUNK
 from batchway.store.tables import answers, bodies
 
 
-def sweep(connection: Connection, now: float, *, limit: int = CHUNK) -> int:
+def sweep(connection: Connection, now: float, limit: int = CHUNK) -> int:
     """Sweep the bodies, asked and answered, of up to so many requests whose time is over. Returns how many; fewer than
     `limit` means that none are left. A request without an answer is never swept."""
     over = (

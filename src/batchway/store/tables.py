@@ -63,6 +63,8 @@ requests = Table(
     Column("named", Boolean, nullable=False),
     Column("forwarded", Boolean, nullable=False),  # it came with its caller's own bearer, which is never stored
     Column("retention", Double),
+    Column("shared", Boolean, nullable=False),  # its answer may serve others that ask the same
+    Column("why", Text, nullable=False),  # of its lane
     # A request that was given no id has its `ask` as id, so this holds for all.
     UniqueConstraint("tenant", "request_id", name="requests_tenant_id"),
 )
@@ -94,6 +96,7 @@ answers = Table(
     Column("keep_until", Double),  # for its body and its request's; NULL: kept, or swept already
     Column("cost", BigInteger),
     Column("saved", BigInteger),
+    Column("why", Text, nullable=False),
 )
 _is_shared, _is_dated = answers.c.fingerprint.is_not(None), answers.c.keep_until.is_not(None)
 Index(

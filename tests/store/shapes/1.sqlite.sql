@@ -126,6 +126,8 @@ CREATE TABLE requests (
 	named BOOLEAN NOT NULL,
 	forwarded BOOLEAN NOT NULL,
 	retention DOUBLE,
+	shared BOOLEAN NOT NULL,
+	why TEXT NOT NULL,
 	PRIMARY KEY (ask),
 	CONSTRAINT requests_tenant_id UNIQUE (tenant, request_id)
 );
@@ -154,6 +156,7 @@ CREATE TABLE answers (
 	keep_until DOUBLE,
 	cost BIGINT,
 	saved BIGINT,
+	why TEXT NOT NULL,
 	PRIMARY KEY (ask),
 	FOREIGN KEY(ask) REFERENCES requests (ask)
 );

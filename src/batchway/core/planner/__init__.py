@@ -41,6 +41,7 @@ from batchway.core.planner.plan import Plan, Timer, Watch
 from batchway.core.policy import Policy
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
+from batchway.core.turnaround import Turnarounds
 
 
 class Load(Struct, frozen=True, kw_only=True):
@@ -66,9 +67,10 @@ class Planner:
         ids: Callable[[], str],
         dice: Dice,
         watch: Watch | None = None,
+        turnarounds: Turnarounds | None = None,
     ) -> None:
-        """`watch` is shown each window that closes; it only looks on."""
-        self._plan = Plan(policy, catalog, offers, counts, ids, dice, watch)
+        """`watch` is shown each window that closes; it only looks on. `turnarounds`: how long batches took so far."""
+        self._plan = Plan(policy, catalog, offers, counts, ids, dice, watch, turnarounds or Turnarounds())
 
     @property
     def memory(self) -> Memory:
@@ -96,6 +98,11 @@ class Planner:
         times = (timer, plan.batcher.deadline(), plan.gate.deadline())
         earliest = min([inf if time is None else time for time in times])
         return None if earliest == inf else earliest
+
+    def awaited(self, *, in_jobs: bool) -> list[str]:
+        """Requests that another process has and somebody here waits for; `in_jobs`: those in jobs too, which any
+        process may see to."""
+        return self._plan.seats.awaited(in_jobs=in_jobs)
 
     def load(self) -> Load:
         """How much is under way."""
@@ -133,6 +140,8 @@ HANDLERS: Mapping[type, Callable[..., None]] = {
     facts.Kept: ending.kept,
     facts.Left: leaving.left,
     facts.Withdrawn: leaving.withdrawn,
+    facts.Offered: routing.offered,
+    facts.Measured: routing.measured,
     facts.TimePassed: _time_passed,
     facts.Stopping: _stop,
 }

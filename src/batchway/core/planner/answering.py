@@ -1,7 +1,7 @@
 """Answering: what calls and jobs bring back, charged, tried again or passed on."""
 
 from batchway.core import facts
-from batchway.core.commands import Refuse
+from batchway.core.commands import Book, Refuse
 from batchway.core.cost import charged, counterfactual
 from batchway.core.gate import Party
 from batchway.core.limits import retry_at
@@ -75,14 +75,17 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
 def landed(plan: Plan, fact: facts.Landed) -> None:
     """A row of a job has its outcome. It may have been rescued meanwhile: what the call brings is then overhead."""
     seat = plan.seats.led_by(fact.ask)
-    if seat is None or fact.ask in plan.ended:
+    if seat is None or fact.ask in plan.ended or not fact.first:
+        if fact.charge is not None:
+            plan.out.append(Book(charge=fact.charge, why="its batch", on_disk=True))
         return
     # Its job's driver has put it on disk.
     seat.on_disk = False
     if seat.flight is not None:
         seat.why = "its batch answered before its rescue did"
     if isinstance(fact.result, Fault):
-        ending.refuse(plan, seat, fact.result, f"its batch: {fact.result.code or fact.result.status}")
+        why = f"its batch: {fact.result.code or fact.result.status}"
+        ending.refuse(plan, seat, fact.result, why, on_disk=True)
         return
     _learn(plan, seat, fact.result)
     bill = Bill(
@@ -92,6 +95,7 @@ def landed(plan: Plan, fact: facts.Landed) -> None:
         worth=counterfactual(fact.result.usage, seat.request, plan.catalog),
         why=seat.why,
         fitted=seat.fitted,
+        on_disk=True,
     )
     ending.conclude(plan, seat, fact.result, bill)
 
@@ -136,6 +140,11 @@ def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
         seat.why = f"asked again singly: {fault.message}"
         sending.send(plan, Party((seat,), flight.lane))
         return
+    if flight.lane == "flex" and fault.passing and not flight.started:
+        # No capacity, or not in its time: half the price is worth one try.
+        seat.barred += ("flex",)
+        routing.route(plan, seat)
+        return
     again = None if flight.started else retry_at(fault, seat.attempt - 1, plan.policy, plan.now, plan.dice)
     if again is not None:
         seat.why = f"tried again after {fault.code or fault.status}"
@@ -172,7 +181,8 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
         seat = Seat(fact.request, saved=True)
         plan.seats.add(seat)
     if seat.flight is None and fact.request.ask not in plan.ended:
-        seat.job, seat.lane, seat.why = fact.job_id, "direct", fact.why
+        plan.batcher.remove(fact.request.ask)
+        seat.job, seat.lane, seat.why = fact.job_id or None, "direct", fact.why
         sending.send(plan, Party((seat,), "direct"))
 
 

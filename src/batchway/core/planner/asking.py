@@ -21,7 +21,8 @@ def asked(plan: Plan, fact: facts.Asked) -> None:
         plan.set_timer(request.deadline, "deadline", request.ask)
     if not (_reuse_named(plan, request) or _adopt(plan, request)):
         seat = Seat(request)
-        if not (seat.shared and _share(plan, request)):
+        # What is durable is on disk by itself before anybody is told of it; the store finds its equals.
+        if request.durable or not (seat.shared and _share(plan, request)):
             plan.seats.add(seat)
             _look_or_fit(plan, seat)
 
@@ -45,6 +46,8 @@ def _reuse_named(plan: Plan, request: Request) -> bool:
 
 def _adopt(plan: Plan, request: Request) -> bool:
     """A retry of a caller that gave up gets what its first try is paying for (or has paid)."""
+    if request.durable:
+        return False
     seat = plan.seats.abandoned(request)
     if seat is not None:
         _join(plan, seat, request, "adopted: its caller left, and asks again")
@@ -103,7 +106,7 @@ def looked(plan: Plan, fact: facts.Looked) -> None:
     elif known.result is None:
         _attach(plan, seat, known.request)
     elif isinstance(known.result, Fault):
-        ending.refuse(plan, seat, known.result, "the same request_id failed before")
+        ending.refuse(plan, seat, known.result, "the same request_id failed before", on_disk=True)
     else:
         _give_known(plan, seat, known.request, known.result, known.call_id)
 
@@ -114,6 +117,7 @@ def _attach(plan: Plan, seat: Seat, first: Request) -> None:
     under_way = plan.seats.led_by(first.ask)
     if under_way is None:
         under_way = Seat(first, saved=True)
+        under_way.elsewhere = True
         plan.seats.add(under_way)
     for caller in callers:
         _join(plan, under_way, caller, "the same request is under way")

@@ -1,5 +1,7 @@
 """Ending: how a request ended, on disk where that is owed, then told to everyone who waits, then remembered."""
 
+from msgspec import structs
+
 from batchway.core import facts
 from batchway.core.commands import Refuse
 from batchway.core.fingerprint import adoption_key, cacheable
@@ -23,13 +25,16 @@ def conclude(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None
 def kept(plan: Plan, fact: facts.Kept) -> None:
     ended = plan.ended.pop(fact.ask, None)
     if ended is not None:
-        _tell(plan, *ended)
+        seat, result, bill = ended
+        _tell(plan, seat, result, structs.replace(bill, on_disk=True))
 
 
 def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
     callers = plan.seats.close(seat)
     if isinstance(result, Fault):
-        plan.out.extend(Refuse(request=caller, fault=result, why=bill.why) for caller in callers)
+        for number, caller in enumerate(callers):
+            on_disk = bill.on_disk and number == 0
+            plan.out.append(Refuse(request=caller, fault=result, why=bill.why, on_disk=on_disk))
         return
     plan.out += settle(result, seat.request, callers, bill, plan.now)
     if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):
@@ -49,6 +54,6 @@ def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> No
         plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
 
 
-def refuse(plan: Plan, seat: Seat, fault: Fault, why: str) -> None:
-    bill = Bill(call_id="", lane=seat.lane, cost=0, worth=0, spent=seat.spent, why=why)
+def refuse(plan: Plan, seat: Seat, fault: Fault, why: str, *, on_disk: bool = False) -> None:
+    bill = Bill(call_id="", lane=seat.lane, cost=0, worth=0, spent=seat.spent, why=why, on_disk=on_disk)
     conclude(plan, seat, fault, bill)

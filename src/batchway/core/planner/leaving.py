@@ -55,5 +55,5 @@ def withdrawn(plan: Plan, fact: facts.Withdrawn) -> None:
     # Whoever told us has put it on disk.
     seat.on_disk = False
     fault = errors.Cancelled("The request was cancelled by its owner.").fault
-    ending.refuse(plan, seat, fault, "cancelled by its owner")
+    ending.refuse(plan, seat, fault, "cancelled by its owner", on_disk=True)
     sending.cancel_unwanted(plan, seat)

@@ -14,11 +14,12 @@ from batchway.core.packer import Packer
 from batchway.core.packing_bank import Bank
 from batchway.core.policy import Policy
 from batchway.core.prefixes import Prefixes
-from batchway.core.router import Offers
+from batchway.core.router import Offers, Outlook
 from batchway.core.seats import Flight, Seat, Seats
 from batchway.core.settlement import Bill
 from batchway.core.tokens import TokenCounts
-from batchway.core.types import Answer, Fault
+from batchway.core.turnaround import Turnarounds
+from batchway.core.types import Answer, Fault, Lane, Request
 
 Timer = Literal["retry", "abandoned", "deadline"]
 
@@ -38,12 +39,16 @@ class Plan:
         ids: Callable[[], str],
         dice: Dice,
         watch: Watch | None,
+        turnarounds: Turnarounds,
     ) -> None:
         self.now = 0.0
         self.out: list[Command] = []
         self.policy = policy
         self.catalog = catalog
         self.offers = offers
+        self.turnarounds = turnarounds
+        self.closed: dict[tuple[str, str, Lane], str] = {}
+        """Lanes that a provider turned out not to offer for a model, and why."""
         self.counts = counts
         self.ids = ids
         self.dice = dice
@@ -65,6 +70,28 @@ class Plan:
         self.stopping = False
         self._timers: list[tuple[float, int, Timer, object]] = []
         self._timer_count = 0
+
+    def offers_to(self, seat: Seat) -> Offers:
+        """What is open to a request."""
+        request = seat.request
+        offers = self.offers[request.provider]
+        if self.closed or seat.barred:
+            for lane in offers.open:
+                reason = self.closed.get((request.provider, request.prompt.model, lane))
+                if reason is None and lane in seat.barred:
+                    reason = "it was tried in vain"
+                if reason is not None:
+                    offers = offers.without(lane, reason)
+        return offers
+
+    def outlook(self, request: Request) -> Outlook:
+        """How long each lane may take."""
+        return Outlook(
+            left=None if request.deadline is None else request.deadline - self.now,
+            turnarounds=self.turnarounds,
+            window=self.policy.job.max_wait,
+            flex=self.policy.flex_timeout,
+        )
 
     def set_timer(self, at: float, kind: Timer, what: object) -> None:
         """Have `what` looked at when it is time; it may have ended by then."""

@@ -63,9 +63,8 @@ def fitted(plan: Plan, fact: facts.Fitted) -> None:
 
 def route(plan: Plan, seat: Seat) -> None:
     request = seat.request
-    offers = plan.offers[request.provider]
     try:
-        chosen = choose_lane(request, offers, plan.catalog)
+        chosen = choose_lane(request, plan.offers_to(seat), plan.catalog, plan.outlook(request))
     except errors.Refusal as refusal:
         ending.refuse(plan, seat, refusal.fault, "no lane is open")
         return
@@ -74,7 +73,7 @@ def route(plan: Plan, seat: Seat) -> None:
         seat.why += f"; {seat.fitted}"
     if (seat.durable or seat.lane == "batch") and not seat.on_disk:
         seat.durable = True
-        plan.out.append(Save(request=request, lane=seat.lane, why="durable: on disk before it is sent"))
+        plan.out.append(Save(request=request, lane=seat.lane, why=seat.why))
     else:
         _depart(plan, seat)
 
@@ -97,8 +96,10 @@ def resumed(plan: Plan, fact: facts.Resumed) -> None:
     if seat is None:
         seat = Seat(fact.request, saved=True)
         plan.seats.add(seat)
+    elif not seat.away:
+        return  # It is on its way here already.
     if seat.flight is None and fact.request.ask not in plan.ended:
-        seat.request, seat.job = fact.request, None
+        seat.request, seat.job, seat.elsewhere = fact.request, None, False
         fit_or_route(plan, seat)
 
 
@@ -167,6 +168,18 @@ def _form_job(plan: Plan, seats: tuple[Seat, ...], reason: str) -> None:
         seat.job = job_id
         if not seat.waiting:
             plan.seats.close(seat)
+
+
+def offered(plan: Plan, fact: facts.Offered) -> None:
+    key = fact.provider, fact.model, fact.lane
+    if fact.closed is None:
+        plan.closed.pop(key, None)
+    else:
+        plan.closed[key] = fact.closed
+
+
+def measured(plan: Plan, fact: facts.Measured) -> None:
+    plan.turnarounds.learn(fact.turnaround)
 
 
 def flush(plan: Plan, fact: facts.Flush) -> None:

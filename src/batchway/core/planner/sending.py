@@ -38,6 +38,7 @@ def call(plan: Plan, party: Party) -> None:
             attempt=max([seat.attempt for seat in seats]),
             packed=packing.packed(plan, party),
             compared=party.sample is not None,
+            timeout=plan.policy.flex_timeout if party.lane == "flex" else None,
             why=seats[0].why,
         )
     )

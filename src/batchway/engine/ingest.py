@@ -1,0 +1,120 @@
+"""Ingest: reads the results of a batch as they stream in, and stores what they settle in small transactions."""
+
+from collections.abc import Callable
+
+import structlog
+
+from batchway.core.errors import Refusal, UpstreamMalformed
+from batchway.core.job import Tally, facts
+from batchway.core.job.commands import Ingest
+from batchway.core.types import Answer, Fault
+from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
+
+GROUP = 200
+"""Rows written in one transaction: acceptance never waits long for one."""
+
+LONGEST = 256 << 20
+"""Bytes that one result line may have."""
+
+_log = structlog.get_logger()
+
+
+class Fenced(Exception):
+    """Another has taken the job: nothing that is read now may be written."""
+
+
+class Reading:
+    """One reading of the results of a job, by its holder."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        sender: Sender,
+        dialect: BatchDialect,
+        held: Held,
+        action: Ingest,
+        *,
+        now: Callable[[], float],
+        landed: Callable[[Landing], None],
+        reached: Callable[[str], None],
+    ) -> None:
+        """`landed` is told of each row that was written; `reached` of places in this code, for proofs."""
+        self._store = store
+        self._sender = sender
+        self._dialect = dialect
+        self._held = held
+        self._action = action
+        self._now = now
+        self._landed = landed
+        self._reached = reached
+        self._tally = Tally(held.job, last=action.last)
+        self._waiting: list[tuple[int, Answer | Fault]] = []
+
+    async def read(self) -> facts.Ingested | facts.IngestFailed:
+        """Read all sources to their end. Raises Fenced."""
+        try:
+            fault = await self._read_sources()
+            await self._write()
+        except Refusal as refusal:
+            fault = refusal.fault
+        done, failed = await self._store.count(self._held.job.id)
+        if fault is not None:
+            return facts.IngestFailed(fault=fault, done=done, failed=failed)
+        return self._tally.ingested(done=done, failed=failed)
+
+    async def _read_sources(self) -> Fault | None:
+        for source in self._action.sources:
+            after: str | None = None
+            while True:
+                read = await self._read_page(self._dialect.encode_results(source, after))
+                if isinstance(read, Fault):
+                    return read
+                after = read
+                if after is None:
+                    break
+        return None
+
+    async def _read_page(self, outgoing: Outgoing) -> str | Fault | None:
+        """What the next page is asked by; None: that was all."""
+        async with self._sender.stream(outgoing) as incoming:
+            if incoming.status >= 300:
+                whole = Incoming(status=incoming.status, headers=incoming.headers, body=await incoming.body())
+                return self._dialect.fault(whole)
+            reader = self._dialect.result_reader(incoming.headers)
+            unread = 0
+            async for piece in incoming.chunks():
+                lines = reader.feed(piece)
+                unread = 0 if lines else unread + len(piece)
+                if unread > LONGEST:
+                    raise UpstreamMalformed(f"A result line is longer than {LONGEST} bytes.")
+                for line in lines:
+                    await self._take(line)
+            for line in reader.end():
+                await self._take(line)
+            return reader.after
+
+    async def _take(self, line: bytes) -> None:
+        """A line that cannot be read harms only itself: its row is missing, and asked for again."""
+        try:
+            result = self._dialect.read_result(line, self._held.job, self._now())
+        except ValueError as error:
+            self._tally.bad += 1
+            _log.warning("a result line cannot be read", job_id=self._held.job.id, error=str(error)[:200])
+            return
+        meaning, position = self._tally.take(result)
+        if meaning == "settles" and result.outcome is not None:
+            self._waiting.append((position, result.outcome))
+            if len(self._waiting) >= GROUP:
+                await self._write()
+
+    async def _write(self) -> None:
+        if not self._waiting:
+            return
+        group, self._waiting = self._waiting, []
+        self._reached("land.before")
+        landings = await self._store.land(self._held, group)
+        if landings is None:
+            raise Fenced
+        self._reached("land.after")
+        for landing in landings:
+            self._landed(landing)

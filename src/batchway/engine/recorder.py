@@ -1,0 +1,30 @@
+"""The recorder: a listener that has what happened written behind, where it is not on disk already."""
+
+from collections.abc import Callable, Mapping
+
+from batchway.core.events import Answered, Charged, Refused
+from batchway.ports import Behind
+
+
+class Recorder:
+    """A listener."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        """What it writes down."""
+        return {Answered: self._on_answered, Refused: self._on_refused, Charged: self._on_charged}
+
+    def _on_answered(self, event: Answered) -> None:
+        if not event.reply.on_disk:
+            self._behind.answered(event.reply)
+
+    def _on_refused(self, event: Refused) -> None:
+        if not event.on_disk:
+            self._behind.refused(event.request, event.fault, event.reason)
+
+    def _on_charged(self, event: Charged) -> None:
+        if not event.on_disk:
+            self._behind.charged(event.charge)

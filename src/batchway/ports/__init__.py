@@ -1,0 +1,44 @@
+"""What the engine needs from outside, as small protocols. `assemble` joins them to the parts that do it."""
+
+from batchway.ports.batching import BatchDialect, OutgoingRows, ResultReader
+from batchway.ports.calling import Dialect, Incoming, IncomingStream, Outgoing, Sender
+from batchway.ports.clock import Alarm, Clock
+from batchway.ports.keeping import (
+    Behind,
+    Berth,
+    Custody,
+    Held,
+    JobStore,
+    Journal,
+    Landing,
+    Occupied,
+    Pending,
+    Stepped,
+    Successor,
+)
+from batchway.ports.listening import Listener
+
+__all__ = [
+    "Alarm",
+    "BatchDialect",
+    "Behind",
+    "Berth",
+    "Clock",
+    "Custody",
+    "Dialect",
+    "Held",
+    "Incoming",
+    "IncomingStream",
+    "JobStore",
+    "Journal",
+    "Landing",
+    "Listener",
+    "Occupied",
+    "Outgoing",
+    "OutgoingRows",
+    "Pending",
+    "ResultReader",
+    "Sender",
+    "Stepped",
+    "Successor",
+]

@@ -1,0 +1,190 @@
+"""Jobs over a store: every operation of `ports.JobStore` as one transaction, and what a row costs as it lands."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from batchway.core.catalog import Catalog
+from batchway.core.cost import charged, counterfactual
+from batchway.core.job import Job, custom_id
+from batchway.core.job.commands import JobWrite, Learnt
+from batchway.core.job.facts import CancelAsked
+from batchway.core.settlement import OVERHEAD, book
+from batchway.core.turnaround import Turnaround
+from batchway.core.types import Answer, Charge, Fault, Request, Usage
+from batchway.ports import Berth, Held, Landing, Stepped, Successor
+from batchway.store import jobs, learnt, requests, steps
+from batchway.store.answers import Result
+from batchway.store.custody import Custodian
+from batchway.store.database import Database
+from batchway.store.events import Told
+from batchway.store.steps import JobStep
+
+
+class StoreJobs:
+    """`ports.JobStore`."""
+
+    def __init__(self, database: Database, custodian: Custodian, catalog: Catalog, now: Callable[[], float]) -> None:
+        """`now` dates what landed, for people; leases go by the database's clock."""
+        self._database = database
+        self._custodian = custodian
+        self._catalog = catalog
+        self._now = now
+
+    async def form(self, job: Job, asks: Sequence[str]) -> list[str]:
+        """See `ports.JobStore`."""
+        return await self._database.write(jobs.form, job, asks, self._custodian.owner)
+
+    async def claim(self, limit: int, seconds: float) -> list[Held]:
+        """See `ports.JobStore`."""
+        return await self._database.write(jobs.claim, self._custodian.owner, seconds, limit)
+
+    async def next_at(self) -> float | None:
+        """See `ports.JobStore`."""
+        return await self._database.read(jobs.seconds_to_next)
+
+    async def prolong(self, held: Held, seconds: float) -> Held | None:
+        """See `ports.JobStore`."""
+        return await self._database.write(jobs.prolong, held, seconds)
+
+    async def step(
+        self,
+        held: Held,
+        job: Job,
+        writes: Sequence[JobWrite],
+        names: Sequence[Successor],
+        berth: Berth | None,
+        told: Sequence[tuple[str, str]],
+        *,
+        release: bool,
+    ) -> Stepped | None:
+        """See `ports.JobStore`."""
+        now = self._now()
+        step = JobStep(
+            held=held,
+            job=job,
+            release=release,
+            writes=tuple(writes),
+            names=tuple(names),
+            reroute_to=self._custodian.owner,
+            berth=berth,
+            told=tuple([Told(at=now, tenant="", kind=kind, reason=why, job_id=job.id) for kind, why in told]),
+        )
+        taken = await self._database.write(steps.take, step, now)
+        if taken is None:
+            return None
+        landed = [Landing(ask=result.ask, result=result.outcome, first=True) for result in taken.ended]
+        still = Held(job=job, fence=held.fence, lease_until=held.lease_until, taken_at=held.taken_at)
+        return Stepped(held=still, landed=tuple(landed), rerouted=taken.rerouted, formed=taken.formed)
+
+    async def rows(self, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
+        """See `ports.JobStore`."""
+        return await self._database.read(_rows, job_id, after, limit)
+
+    async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
+        """See `ports.JobStore`."""
+        positions = [position for position, _ in outcomes]
+        payers = await self._database.read(_payers, held.job.id, positions)
+        results = [
+            self._result(held.job, position, payers[position], outcome)
+            for position, outcome in outcomes
+            if position in payers
+        ]
+        first = await self._database.write(steps.land, held, results)
+        if first is None:
+            return None
+        return [
+            Landing(ask=result.ask, result=result.outcome, first=was, charge=_booked(result, was))
+            for result, was in zip(results, first, strict=True)
+        ]
+
+    async def count(self, job_id: str) -> tuple[int, int]:
+        """See `ports.JobStore`."""
+        counted = await self._database.read(jobs.count_rows, job_id)
+        return counted.get("done", 0), counted.get("failed", 0)
+
+    async def recorded(self, account: str, but: str) -> frozenset[str]:
+        """See `ports.JobStore`."""
+        return await self._database.read(_recorded, account, but)
+
+    async def by_tags(self, tags: Collection[str]) -> dict[str, Job]:
+        """See `ports.JobStore`."""
+        return await self._database.read(jobs.by_tags, tags)
+
+    async def hurry(self) -> list[str]:
+        """See `ports.JobStore`."""
+        return await self._database.write(jobs.hurry)
+
+    async def cancel(self, job_id: str, wish: CancelAsked) -> bool:
+        """See `ports.JobStore`."""
+        return await self._database.write(jobs.ask_to_cancel, job_id, wish)
+
+    async def learnt(self) -> dict[tuple[str, str, Learnt], float]:
+        """See `ports.JobStore`."""
+        found: dict[tuple[str, str, Any], Any] = await self._database.read(learnt.list_learnt)
+        return found
+
+    async def turnarounds(self, since: float) -> list[Turnaround]:
+        """See `ports.JobStore`."""
+        return await self._database.read(_turnarounds, since)
+
+    async def add_turnaround(self, measured: Turnaround) -> None:
+        """See `ports.JobStore`."""
+        await self._database.write(learnt.add_turnarounds, [measured])
+
+    def _result(self, job: Job, position: int, asked: Request, outcome: Answer | Fault) -> Result:
+        """The outcome of a row as it is written. `asked`: as far as a charge needs it."""
+        usage = None if isinstance(outcome, Fault) else outcome.usage
+        cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
+        now = self._now()
+        # Each row that may be paid twice has a call id of its own.
+        again = custom_id(job.submit_tag, position)
+        return Result(
+            ask=asked.ask,
+            outcome=outcome,
+            via="batch",
+            finished_at=now,
+            batch_id=job.id,
+            cost=cost,
+            saved=None if cost is None or worth is None else worth - cost,
+            charges=_charges(asked, job.id, usage, cost, worth, now),
+            late_charges=_charges(asked, again, usage, cost, 0, now, name=OVERHEAD),
+            why=f"its batch {job.provider_batch_id}",
+        )
+
+
+def _charges(
+    asked: Request,
+    call_id: str,
+    usage: Usage | None,
+    cost: int | None,
+    worth: int | None,
+    now: float,
+    *,
+    name: str | None = None,
+) -> tuple[Charge, ...]:
+    return tuple([command.charge for command in book(asked, call_id, "batch", usage, cost, worth, now, name=name)])
+
+
+def _booked(result: Result, first: bool) -> Charge | None:
+    booked = result.charges if first else result.late_charges
+    return booked[0] if booked else None
+
+
+def _rows(connection: Connection, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
+    return jobs.requests_of(connection, job_id, after=after, limit=limit)
+
+
+def _payers(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, Request]:
+    rows = jobs.rows_at(connection, job_id, positions)
+    payers = requests.payers(connection, [row.ask for row in rows.values()])
+    return {position: payers[row.ask] for position, row in rows.items() if row.ask in payers}
+
+
+def _recorded(connection: Connection, account: str, but: str) -> frozenset[str]:
+    return jobs.recorded(connection, account, but=but)
+
+
+def _turnarounds(connection: Connection, since: float) -> list[Turnaround]:
+    return learnt.list_turnarounds(connection, since=since)

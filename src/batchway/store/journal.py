@@ -1,0 +1,134 @@
+"""The journal: requests put on disk before they are acknowledged or sent, and how they ended before anybody is told."""
+
+from collections.abc import Callable, Collection
+
+from msgspec import structs
+from sqlalchemy import Connection
+
+from batchway.core.commands import Keep, Save
+from batchway.core.errors import Cancelled, Swept
+from batchway.core.facts import Known
+from batchway.core.fingerprint import reusable
+from batchway.core.rescue import RescueRule, leave_at
+from batchway.core.types import Answer, Fault, Request
+from batchway.store import answers, requests
+from batchway.store.answers import Result, Stored
+from batchway.store.custody import Custodian
+from batchway.store.database import Database
+from batchway.store.failures import Taken
+from batchway.store.requests import Entry
+
+
+class StoreJournal:
+    """`ports.Journal` over a store."""
+
+    def __init__(
+        self,
+        database: Database,
+        custodian: Custodian,
+        now: Callable[[], float],
+        *,
+        retention: float | None,
+        cache_ttl: float,
+        rescue: RescueRule,
+    ) -> None:
+        """`retention`: seconds that bodies are kept after the answer, where the key says nothing; None: for good.
+        `cache_ttl`: how old an answer may be that serves an equal request."""
+        self._database = database
+        self._custodian = custodian
+        self._now = now
+        self._retention = retention
+        self._cache_ttl = cache_ttl
+        self._rescue = rescue
+
+    async def look(self, request: Request) -> Known | None:
+        """By its id if it was given one, else by what it asks, if it may be served so."""
+        shared = self._cache_ttl > 0 and reusable(request) is None
+        if not (request.named or shared):
+            return None
+        since = self._now() - self._cache_ttl if shared else None
+        return await self._database.read(_look, request, since)
+
+    async def save(self, save: Save) -> Known | None:
+        """See `ports.Journal`."""
+        try:
+            await self._database.write_each(requests.save, self.entry(save))
+        except Taken:
+            return await self._database.read(_look, save.request, None)
+        return None
+
+    def entry(self, save: Save) -> Entry:
+        """A request as it is kept."""
+        request = save.request
+        return Entry(
+            request=request,
+            lane=save.lane,
+            owner=self._custodian.owner,
+            rescue_at=leave_at(request, self._rescue) if save.lane == "batch" else None,
+            retention=kept_seconds(request, self._retention),
+            why=save.why,
+        )
+
+    async def keep(self, keep: Keep) -> None:
+        """See `ports.Journal`. Whoever was first is told; what came late is charged as overhead by its own driver."""
+        await self._database.write_each(answers.add, kept(keep, self._now()))
+
+    async def outcomes(self, asks: Collection[str]) -> dict[str, tuple[str, Answer | Fault]]:
+        """See `ports.Journal`."""
+        return await self._database.read(answers.outcomes, list(asks))
+
+
+def kept_seconds(request: Request, default: float | None) -> float | None:
+    """How long its bodies are kept after the answer; None: for good."""
+    if request.retention is None:
+        return default
+    return 0.0 if request.retention == "none" else request.retention
+
+
+def kept(keep: Keep, now: float) -> Result:
+    """How it ended, as a row."""
+    return Result(
+        ask=keep.request.ask,
+        outcome=keep.result,
+        via=keep.via,
+        finished_at=now,
+        batch_id=keep.call_id if keep.via == "batch" else None,
+        packed=keep.packed,
+        cost=keep.cost,
+        saved=keep.saved,
+        charges=keep.charges,
+        late_charges=keep.charges,
+        why=keep.why,
+    )
+
+
+def _look(connection: Connection, request: Request, since: float | None) -> Known | None:
+    if request.named:
+        found = answers.find(connection, request.tenant, request.id)
+        if found is not None:
+            return _known(connection, found, request)
+    if since is None:
+        return None
+    shared = answers.find_shared(connection, request.tenant, request.fingerprint, since)
+    return None if shared is None else _known(connection, shared, request)
+
+
+def _known(connection: Connection, stored: Stored, asked: Request) -> Known:
+    """What is on disk, as the planner is told: its request need not be read whole, but for what is under way."""
+    request = requests.load(connection, stored.ask) if stored.outcome is None else None
+    if request is None:
+        request = _like(asked, stored)
+    return Known(request=request, result=_result(stored), call_id=stored.batch_id or stored.ask)
+
+
+def _like(asked: Request, stored: Stored) -> Request:
+    """The stored request as far as an answered one matters: who it was, and whether it asked the same."""
+    return structs.replace(asked, ask=stored.ask, id=stored.request_id, fingerprint=stored.fingerprint)
+
+
+def _result(stored: Stored) -> Answer | Fault | None:
+    if stored.status == requests.CANCELLED:
+        return Cancelled("The request was cancelled by its owner.").fault
+    if stored.swept:
+        return Swept("The request was answered, and its answer is not kept any more; ask again under another id.").fault
+    return stored.outcome
