@@ -1,20 +1,19 @@
 """/v1/batches: create, show, list and cancel (shapes: OpenAI SDK 3.52 types/batch; providers.md §3)."""
 
 import math
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
-from batchway.sandbox.batch_contract import Order, Sight
-from batchway.sandbox.batch_faults import BatchRule
+from batchway.sandbox.batch_contract import Sight
+from batchway.sandbox.batch_desk import Desk
 from batchway.sandbox.batching import Batch
 from batchway.sandbox.blobs import Pile
 from batchway.sandbox.contract import Plan, Refused, Visit
-from batchway.sandbox.offers import HOUR, seconds
+from batchway.sandbox.offers import seconds
 from batchway.sandbox.openai.batch_lines import ENDPOINTS, Lines
 from batchway.sandbox.openai.files import KEPT, File, Files, lifetime
 from batchway.sandbox.openai.paging import answer, page, query
@@ -69,6 +68,8 @@ _decoder = msgspec.json.Decoder(Body)
 
 TIMES = ("in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at")
 
+_ROLES: Final[tuple[Literal["output", "errors"], ...]] = ("output", "errors")
+
 STATES = {"running": "in_progress"}
 """The machine's states by OpenAI's names, where they differ."""
 
@@ -79,8 +80,7 @@ class Batches:
     def __init__(self, sandbox: Sandbox, files: Files) -> None:
         self._sandbox = sandbox
         self._files = files
-        self._ordered: dict[str, Ordered] = {}
-        self._created: dict[str, deque[float]] = {}
+        self._desk: Desk[Ordered] = Desk(sandbox, _missing)
 
     def create(self, visit: Visit) -> Plan:
         """POST /v1/batches."""
@@ -92,69 +92,43 @@ class Batches:
         if source is None or source.purpose != "batch":
             message = f"No file with the purpose 'batch' has the id '{body.input_file_id}'."
             raise Refused(400, message, param="input_file_id", code="invalid_input_file")
-        self._take_allowance(visit)
+        self._desk.allow(visit)
         ordered = self._order(visit, body, source)
-        self._ordered[ordered.batch.order.id] = ordered
-        self._sandbox.batches.add(ordered.batch)
+        self._desk.take(ordered)
         return answer(_shown(ordered, ordered.batch.sight(visit.at, polled=False)), offer.created_status)
 
     def show(self, visit: Visit) -> Plan:
         """GET /v1/batches/{id}."""
-        ordered = self._named(visit)
-        sight = ordered.batch.sight(visit.at)
-        if not sight.found:
-            raise _missing(ordered.batch.order.id)
-        return answer(_shown(ordered, sight))
+        return answer(_shown(*self._desk.poll(_named(visit), visit)))
 
     def list(self, visit: Visit) -> Plan:
         """GET /v1/batches: the newest first."""
         wanted = query(visit, Listing)
-        own = [each for each in reversed(self._ordered.values()) if each.batch.order.key == visit.key]
-        seen = [(each, each.batch.sight(visit.at, polled=False)) for each in own]
-        shown = [_shown(each, sight) for each, sight in seen if sight.listed]
-        return page(shown, wanted.after, wanted.limit)
+        return page([_shown(*each) for each in self._desk.listed(visit)], wanted.after, wanted.limit)
 
     def cancel(self, visit: Visit) -> Plan:
         """POST /v1/batches/{id}/cancel. (What OpenAI says of a batch that has ended is not known: §3.4.)"""
-        ordered = self._named(visit)
+        ordered = self._desk.find(_named(visit), visit)
         batch = ordered.batch
-        if not batch.sight(visit.at, polled=False).found:
-            raise _missing(batch.order.id)
         if batch.ended is not None:
             raise Refused(400, f"Cannot cancel a batch with status '{batch.ended}'.", code="invalid_batch_status")
         batch.cancel(visit.at)
         return answer(_shown(ordered, batch.sight(visit.at, polled=False)))
 
-    def _named(self, visit: Visit) -> Ordered:
-        identity = visit.path.removeprefix(f"{BATCHES}/").removesuffix(CANCEL)
-        found = self._ordered.get(identity)
-        if found is None or found.batch.order.key != visit.key:
-            raise _missing(identity)
-        return found
-
     def _order(self, visit: Visit, body: Body, source: File) -> Ordered:
-        offer = self._sandbox.offer(visit.provider)
-        order = Order(
-            id=f"batch_{visit.number:032x}", provider=visit.provider, key=visit.key, at=visit.at, tags=body.metadata
-        )
         files = (f"file-{self._sandbox.next_number():024x}", f"file-{self._sandbox.next_number():024x}")
-        store = partial(self._store, order, files, _kept(body))
-        schedule = structs.replace(
-            self._sandbox.batch_schedule,
-            window=min(self._sandbox.batch_schedule.window, seconds(body.completion_window)),
-            fails_if_all_fail=offer.fails_if_all_fail,
-        )
-        troubles = tuple(fault for fault in visit.faults if isinstance(fault, BatchRule))
-        close = _leave if offer.readable_early else store
-        work = Lines(self._sandbox, visit, body.endpoint, source.content, close)
-        batch = Batch(order, work, schedule, troubles, self._sandbox.ledger)
-        if offer.readable_early:
+        identity, early = f"batch_{visit.number:032x}", self._sandbox.offer(visit.provider).readable_early
+        store = partial(self._store, identity, visit.key, files, _kept(body))
+        work = Lines(self._sandbox, visit, body.endpoint, source.content, _leave if early else store)
+        batch = self._desk.begin(visit, identity, body.metadata, work, seconds(body.completion_window))
+        if early:
             store(batch.output, batch.errors, visit.at, lambda: batch.ended is not None)
-        return Ordered(batch=batch, work=work, body=body, files=files, early=offer.readable_early)
+        return Ordered(batch=batch, work=work, body=body, files=files, early=early)
 
     def _store(
         self,
-        order: Order,
+        identity: str,
+        key: str,
         files: tuple[str, str],
         kept: int,
         output: Pile,
@@ -163,34 +137,25 @@ class Batches:
         complete: Callable[[], bool] | None = None,
     ) -> None:
         """Make files of the results. With `complete`, they can be read while they grow."""
-        for identity, pile, name in zip(files, (output, errors), ("output", "error"), strict=True):
+        for name, pile, role in zip(files, (output, errors), _ROLES, strict=True):
             file = File(
-                id=identity,
-                key=order.key,
+                id=name,
+                key=key,
                 purpose="batch_output",
-                filename=f"{order.id}_{name}.jsonl",
+                filename=f"{identity}_{role}.jsonl",
                 created_at=at,
                 expires_at=at + kept,
                 content=pile.blob,
+                role=role,
             )
             if complete is not None:
                 file.pile, file.complete = pile, complete
             if complete is not None or len(pile):
                 self._files.add(file)
 
-    def _take_allowance(self, visit: Visit) -> None:
-        """Take one creation of this hour's. Raises Refused if there is none left."""
-        most = self._sandbox.offer(visit.provider).creations_per_hour
-        if most is None:
-            return
-        created = self._created.setdefault(visit.key, deque())
-        while created and created[0] <= visit.at - HOUR:
-            created.popleft()
-        if len(created) >= most:
-            left = math.ceil(created[len(created) - most] + HOUR - visit.at)
-            message = f"Batch creation rate limit reached. Limit: {most} / hour. Please try again in {left}s."
-            raise Refused(429, message, kind="requests", code="rate_limit_exceeded", retry_after=left)
-        created.append(visit.at)
+
+def _named(visit: Visit) -> str:
+    return visit.path.removeprefix(f"{BATCHES}/").removesuffix(CANCEL)
 
 
 def _leave(_output: Pile, _errors: Pile, _at: float) -> None:
