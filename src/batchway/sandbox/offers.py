@@ -1,4 +1,4 @@
-"""What each Batch API takes, as rows: endpoints, windows, limits (providers.md §2, §3.6, §4, §5, §7 to §9)."""
+"""What each Batch API takes, as rows: endpoints, windows, limits (providers.md §2, §3.6, §4 to §9)."""
 
 import math
 import re
@@ -34,6 +34,8 @@ class Offer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     live_requests: Positive | None = None
     """That a key may have in batches under way."""
     one_model: bool = True
+    unbatchable: tuple[str, ...] = ()
+    """Models that take direct calls only. A file that names one fails in validation."""
     streams: Literal["strip", "refuse"] = "strip"
     """What is done with `stream` in a line. (OpenAI's own way is not known: providers.md §3.2.)"""
     readable_early: bool = False
@@ -59,6 +61,22 @@ OFFERS: Final[Mapping[str, Offer]] = {
         most_bytes=2_000 * MEGABYTE,
         creations_per_hour=None,
         live_batches=100,
+    ),
+    # Its window is when what is unfinished expires; it is not asked for (§6).
+    "grok": Offer(
+        endpoints=("/v1/chat/completions",),
+        most_requests=None,
+        most_bytes=48 * MEGABYTE,
+        creations_per_hour=HOUR,
+        one_model=False,
+        unbatchable=("grok-4.5", "grok-4.6"),
+    ),
+    # Its window is `timeout_hours`, any number of them (§8).
+    "mistral": Offer(
+        endpoints=("/v1/chat/completions", "/v1/embeddings"),
+        most_requests=1_000_000,
+        most_bytes=512 * MEGABYTE,
+        creations_per_hour=None,
     ),
     "deepinfra": Offer(endpoints=("/v1/chat/completions", "/v1/embeddings")),
     "groq": Offer(

@@ -247,6 +247,10 @@ class Lines:
         if most is not None and self.size > most:
             message = f"The input file holds {self.size} requests. A batch takes at most {most}."
             return (Problem(code="too_many_tasks", message=message),)
+        refused = [model for model in models if model in self._offer.unbatchable]
+        if refused:
+            message = f"Model {refused[0]} is not supported for batch processing."
+            return (Problem(code="model_not_batchable", message=message, param="body.model"),)
         if self._offer.one_model and len(models) > 1:
             message = f"All requests of a batch must name the same model, not {', '.join(models)}."
             return (Problem(code="mismatched_model", message=message, param="body.model"),)
