@@ -9,10 +9,12 @@ from batchway.sandbox.gemini import Gemini
 from batchway.sandbox.mistral import Mistral
 from batchway.sandbox.openai import OpenAI
 from batchway.sandbox.state import Sandbox
+from batchway.sandbox.xai import XAI
 
 DIALECTS: Final[Mapping[str, Callable[[Sandbox], Dialect]]] = {
     "anthropic": Anthropic,
     "gemini": Gemini,
+    "grok": XAI,
     "mistral": Mistral,
     "openai": OpenAI,
 }
