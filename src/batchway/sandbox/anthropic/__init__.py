@@ -2,37 +2,24 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
+from batchway.sandbox.anthropic.batches import BATCHES, CANCEL, RESULTS, Batches
 from batchway.sandbox.anthropic.body import VERSIONS
 from batchway.sandbox.anthropic.caching import PromptCache
+from batchway.sandbox.anthropic.errors import error_object, refusal
 from batchway.sandbox.anthropic.events import event
 from batchway.sandbox.anthropic.messages import create
 from batchway.sandbox.anthropic.models import list_models, show_model
-from batchway.sandbox.contract import Headers, Part, Peek, Plan, Refused, Route, Visit
+from batchway.sandbox.contract import Headers, Peek, Plan, Refused, Route, Visit
 from batchway.sandbox.openai.allowance import MINUTE, Allowance
-from batchway.sandbox.openai.parameters import JSON
 from batchway.sandbox.state import Sandbox
 
 BEARER = b"bearer "
 MODELS = "/v1/models/"
-
-TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-"""The type of an error by its status; every other 4xx is an `invalid_request_error`, every other 5xx an `api_error`."""
+ID = "{id}"
 
 
 class _Glance(Struct):
@@ -50,15 +37,18 @@ class Anthropic:
         self._sandbox = sandbox
         self._allowance = Allowance(sandbox)
         cache = PromptCache()
-        self._messages = Route("messages", self._answering(lambda visit: create(sandbox, visit, cache)))
-        self._models = Route("models", self._answering(lambda visit: list_models(sandbox, visit)))
+        self._routes = {
+            ("POST", "/v1/messages"): Route("messages", self._answering(lambda visit: create(sandbox, visit, cache))),
+            ("GET", "/v1/models"): Route("models", self._answering(lambda visit: list_models(sandbox, visit))),
+            **self._batch_routes(Batches(sandbox, cache)),
+        }
         self._model = Route("models", self._answering(lambda visit: show_model(sandbox, visit)))
 
     def find(self, method: str, path: str) -> Route | None:
         """The route of a path."""
         if method == "GET" and path.startswith(MODELS):
             return self._model
-        return {("POST", "/v1/messages"): self._messages, ("GET", "/v1/models"): self._models}.get((method, path))
+        return self._routes.get((method, path)) or self._routes.get((method, _without_id(path)))
 
     def key(self, headers: Headers) -> str:
         """The key of `x-api-key`, or the bearer."""
@@ -82,11 +72,26 @@ class Anthropic:
 
     def refusal(self, refused: Refused) -> Plan:
         """`{"type": "error", "error": {type, message}}` with the status, and Retry-After where it is known."""
-        return _refusal(refused, None)
+        return refusal(refused, None)
 
     def error_frame(self, refused: Refused) -> bytes:
         """The `error` event, which the SDK raises as an APIStatusError."""
-        return event("error", {"error": _error(refused)})
+        return event("error", {"error": error_object(refused)})
+
+    def _batch_routes(self, batches: Batches) -> dict[tuple[str, str], Route]:
+        one = f"{BATCHES}/{ID}"
+        answers = {
+            ("POST", BATCHES): ("create", batches.create),
+            ("GET", BATCHES): ("list", batches.list),
+            ("GET", one): ("retrieve", batches.show),
+            ("DELETE", one): ("delete", batches.delete),
+            ("POST", one + CANCEL): ("cancel", batches.cancel),
+            ("GET", one + RESULTS): ("results", batches.results),
+        }
+        return {
+            route: Route(f"batches.{name}", self._answering(answer), settled=True)
+            for route, (name, answer) in answers.items()
+        }
 
     def _answering(self, answer: Callable[[Visit], Plan]) -> Callable[[Visit], Plan]:
         def answer_or_refuse(visit: Visit) -> Plan:
@@ -94,7 +99,7 @@ class Anthropic:
                 limits = self._check(visit)
                 plan = self._allowance.charge(visit, answer(visit))
             except Refused as refused:
-                return _refusal(refused, visit.request_id)
+                return refusal(refused, visit.request_id)
             return structs.replace(plan, headers=(*plan.headers, *limits))
 
         return answer_or_refuse
@@ -116,6 +121,12 @@ class Anthropic:
         return tuple(_named(name, value, visit.at) for name, value in self._allowance.take(visit))
 
 
+def _without_id(path: str) -> str:
+    """`/v1/messages/batches/b-1/cancel` becomes `/v1/messages/batches/{id}/cancel`."""
+    steps = path.split("/")
+    return "/".join((*steps[:4], ID, *steps[5:]))
+
+
 def _named(name: bytes, value: bytes, at: float) -> tuple[bytes, bytes]:
     """OpenAI's `x-ratelimit-WHAT-OF` as Anthropic's `anthropic-ratelimit-OF-WHAT`; a reset is an instant."""
     what, _, of = name.removeprefix(b"x-ratelimit-").partition(b"-")
@@ -123,19 +134,3 @@ def _named(name: bytes, value: bytes, at: float) -> tuple[bytes, bytes]:
         instant = datetime.fromtimestamp(at - at % MINUTE + MINUTE, UTC)
         value = instant.isoformat().replace("+00:00", "Z").encode()
     return b"anthropic-ratelimit-" + of + b"-" + what, value
-
-
-def _refusal(refused: Refused, request_id: str | None) -> Plan:
-    headers = JSON
-    if refused.retry_after is not None:
-        headers = (*JSON, (b"retry-after", f"{refused.retry_after:g}".encode()))
-    body = msgspec.json.encode({"type": "error", "error": _error(refused), "request_id": request_id})
-    return Plan(status=refused.status, headers=headers, parts=(Part(body),), outcome="refused")
-
-
-def _error(refused: Refused) -> dict[str, Any]:
-    whose = "api_error" if refused.status >= 500 else "invalid_request_error"
-    usual = TYPES.get(refused.status, whose)
-    known = refused.kind in TYPES.values() and refused.kind != "invalid_request_error"
-    error: dict[str, Any] = {"type": refused.kind if known else usual, "message": refused.message}
-    return error if refused.code is None else error | {"details": {"error_code": refused.code}}

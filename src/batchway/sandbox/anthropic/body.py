@@ -213,6 +213,7 @@ VERSIONS: Mapping[str, msgspec.json.Decoder[Any]] = {
 """The versions of the API, and what a body may say under each."""
 
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]")
+_LONG = re.compile(r"Expected `str` of length <= (\d+)")
 
 
 def read(content: bytes, version: str) -> Body:
@@ -232,6 +233,9 @@ def explain(problem: str) -> str:
     place = _STEP.sub(r".\1", path.removesuffix("`")).lstrip(".")
     unknown = re.search(r"unknown field `([^`]*)`", what)
     missing = re.search(r"missing required field `([^`]+)`", what)
+    long = _LONG.fullmatch(what)
+    if long:
+        what = f"String should have at most {long[1]} characters"
     for found, said in ((unknown, "Extra inputs are not permitted"), (missing, "Field required")):
         if found:
             return f"{place}.{found[1]}: {said}".lstrip(".")

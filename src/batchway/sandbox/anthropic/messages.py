@@ -50,8 +50,8 @@ class Reply(Struct):
     """All output tokens."""
 
 
-def create(sandbox: Sandbox, visit: Visit, cache: PromptCache) -> Plan:
-    """Answer a message."""
+def create(sandbox: Sandbox, visit: Visit, cache: PromptCache, tier: str = "standard") -> Plan:
+    """Answer a message, served at this tier."""
     body = read(visit.body, visit.header(b"anthropic-version") or "")
     if not knows(sandbox, body.model):
         raise Refused(404, f"model: {body.model}")
@@ -72,9 +72,9 @@ def create(sandbox: Sandbox, visit: Visit, cache: PromptCache) -> Plan:
         "content": reply.content,
         "stop_reason": reply.stop_reason,
         "stop_sequence": reply.stop_sequence,
-        "usage": _usage(body, total, spared, reply),
+        "usage": _usage(body, total, spared, reply) | {"service_tier": tier},
     }
-    bill = Bill(model=body.model, tier="standard", input=total, output=reply.tokens, cached=spared.read)
+    bill = Bill(model=body.model, tier=tier, input=total, output=reply.tokens, cached=spared.read)
     if body.stream:
         return Plan(headers=EVENTS, parts=events(message), streaming=True, bill=bill)
     return Plan(headers=JSON, parts=(Part(_encode(message)),), bill=bill)
@@ -196,7 +196,6 @@ def _usage(body: Body, total: int, spared: Spared, reply: Reply) -> dict[str, An
         "cache_creation": {f"ephemeral_{ttl}_input_tokens": tokens for ttl, tokens in written.items()},
         "output_tokens": reply.tokens,
         "output_tokens_details": {"thinking_tokens": reply.thought},
-        "service_tier": "standard",
     }
     return usage if body.speed is None else usage | {"speed": body.speed}
 
