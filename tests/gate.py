@@ -26,7 +26,7 @@ PATIENCE = 10.0
 
 def settings_of(environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     """Settings of these flags and variables alone, on a free port."""
-    return load_settings({"port": 0} | flags, environment=environment or {}).settings
+    return load_settings({"port": 0, "database_url": "none"} | flags, environment=environment or {}).settings
 
 
 def chat(text: str = "What is a fjord?", **fields: Any) -> dict[str, Any]:

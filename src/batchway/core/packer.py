@@ -7,6 +7,7 @@ It joins the arithmetic (`packing_worth`), the guard and the bank, for the plann
     packer.dropped(pack)                      # it failed and was not billed
     packer.sampled(pack, answers, single, cost, now)    # for each pack whose `sample` is not None
     packer.answered_singly(group, cost)       # for each fit request that was not packed
+    packer.saved_elsewhere(account, saved)    # for each request that cost less in another way
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ from batchway.core.packing_fit import divide
 from batchway.core.packing_guard import LEAST_SAMPLED, MOST, Finding, Guard, compare
 from batchway.core.packing_worth import Load, Verdict, alone, weigh
 from batchway.core.types import Packing, Usage
+
+BankAccount = tuple[str, str, str]
+"""Whose money it is, and the provider and model that it is spent at."""
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -49,7 +53,7 @@ class Group(Struct, frozen=True, kw_only=True):
         return self.provider, self.model, self.format
 
     @property
-    def account(self) -> tuple[str, str, str]:
+    def account(self) -> BankAccount:
         """The bank's key."""
         return self.payer, self.provider, self.model
 
@@ -125,6 +129,10 @@ class Packer:
         """A fit request of `packing=auto` was answered by a call of its own, of this price."""
         self.bank.paid_singly(group.account, paid)
 
+    def saved_elsewhere(self, account: BankAccount, saved: int) -> None:
+        """A request of `packing=auto` cost so much less than a single call, in another way than packing."""
+        self.bank.saved_elsewhere(account, saved)
+
     def _decide(self, group: Group, start: int, size: int, now: float) -> list[Pack]:
         if size == 1:
             why = self._why_alone(group, now)
@@ -136,7 +144,7 @@ class Packer:
             verdict = self._weigh(group, group.rates, start, size, now)
             if verdict.packs and self.bank.allows(group.account, verdict.at_risk):
                 return [self._pack(group, start, size, verdict, now)]
-            why = "savings do not cover the risk yet" if verdict.packs else verdict.why
+            why = f"nothing pays for the risk yet; {verdict.why}" if verdict.packs else verdict.why
         return [Pack(group=group, start=place, size=1, why=f"singly: {why}") for place in range(start, start + size)]
 
     def _why_alone(self, group: Group, now: float) -> str:

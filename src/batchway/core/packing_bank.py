@@ -1,15 +1,19 @@
-"""The bank of packing: `auto` risks a two-hundredth of what is spent without it, and what it has saved.
+"""The bank of packing: `auto` plays with the house's money, and with the owner's only where the owner says how much.
 
 A packed call of which no answer can be used costs its price on top of all single calls, and nothing but trying shows
 whether a model answers packed prompts. So no rule can promise that trying never loses. This one bounds what it loses,
 for each account (who pays, at which model):
 
-    paid with packing  <=  paid without + stake + share x (paid singly meanwhile)
+    paid with packing  <=  paid without + a tenth of what other ways saved + stake + risk x (paid singly meanwhile)
 
-1. A packed call is made only if its whole price, beside that of all calls under way, is within what was saved so far,
-   plus `share` of what single calls have cost meanwhile (the first try, and the way back), plus `stake` (for owners
-   who want packs from the first request on: it lets little workloads lose more than they cost).
-2. A sample is taken only if savings already made pay for it.
+Stake and risk are nothing unless a setting or a profile says otherwise: then a bill is never above that of the same
+requests sent singly, because cached answers, shared ones and cheaper lanes have saved ten times what may be lost.
+
+1. A packed call is made only if its whole price, beside that of all calls under way, is within what packing saved so
+   far, `HOUSE` of what other ways saved, `risk` of what single calls have cost meanwhile (the first try, and the way
+   back), and `stake` (for owners who want packs from the first request on: it lets little workloads lose more than
+   they cost).
+2. A sample is taken only if savings that packing made pay for it.
 3. Each hold is ended by one settlement.
 
 The bound is exact if a call costs no more than was held for it; one that costs more is settled in full, and nothing is
@@ -21,11 +25,11 @@ from collections.abc import Hashable
 
 from msgspec import Struct
 
-STAKE = 0
-"""Picodollars that may be lost at each account before anything was spent there."""
+HOUSE = 0.1
+"""Of what other ways saved: so much of it may packing lose."""
 
-SHARE = 0.005
-"""Of what is paid singly: so much dearer may `auto` be at most. Over random workloads a greater share saves no more."""
+RISK = 0.005
+"""Of what is paid singly: what the profile `saver` risks. Over random workloads a greater share saves no more."""
 
 
 class Account(Struct):
@@ -37,14 +41,16 @@ class Account(Struct):
     """The price of what is under way."""
     singly: int = 0
     """Paid for requests that could have been packed and were not."""
+    elsewhere: int = 0
+    """Saved for requests of `packing=auto` in other ways: by cached and shared answers, by cheaper lanes."""
 
 
 class Bank:
     """The accounts. Beyond `remembered` the one longest unused is forgotten, unless something of it is under way."""
 
-    def __init__(self, *, stake: int = STAKE, share: float = SHARE, remembered: int = 10_000) -> None:
+    def __init__(self, *, stake: int = 0, risk: float = 0.0, remembered: int = 10_000) -> None:
         self._stake = stake
-        self._share = share
+        self._risk = risk
         self._remembered = remembered
         self._accounts: OrderedDict[Hashable, Account] = OrderedDict()
 
@@ -57,7 +63,8 @@ class Bank:
     def allows(self, key: Hashable, price: int) -> bool:
         """Whether a packed call of this price may be risked now."""
         books = self.account(key)
-        return self._stake + int(self._share * books.singly) + books.saved - books.held >= price
+        allowed = self._stake + int(self._risk * books.singly) + int(HOUSE * max(0, books.elsewhere))
+        return allowed + books.saved - books.held >= price
 
     def affords(self, key: Hashable, price: int) -> bool:
         """Whether savings already made pay for this."""
@@ -79,6 +86,10 @@ class Bank:
     def paid_singly(self, key: Hashable, price: int) -> None:
         """A request that could have been packed was answered by a single call of this price."""
         self.account(key).singly += price
+
+    def saved_elsewhere(self, key: Hashable, saved: int) -> None:
+        """A request that may be packed cost so much less in another way; below zero: more."""
+        self.account(key).elsewhere += saved
 
     def _open(self) -> Account:
         if len(self._accounts) >= self._remembered:

@@ -1,7 +1,7 @@
 """The caretaker: keeps this process's lease, takes over from dead ones, rescues what would be late, and tidies up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -11,11 +11,11 @@ from msgspec import Struct
 from batchway.core.catalog import Catalog
 from batchway.core.commands import Keep
 from batchway.core.errors import DeadlinePassed, Refusal, Unauthorized
-from batchway.core.events import Event, Rescued
+from batchway.core.events import Event, JobMoved, Rescued
 from batchway.core.facts import Fact, Landed, Rescue, Resumed
 from batchway.core.rescue import RescueRule, head_start, measure
 from batchway.core.router import direct_cost
-from batchway.core.types import Fault, Request
+from batchway.core.types import Fault, Lane, Request
 from batchway.ports import Clock, Custody, JobStore, Journal, Pending
 
 MANY = 500
@@ -54,6 +54,27 @@ class Pace(Struct, frozen=True, kw_only=True):
     """Between two looks at what is due."""
 
 
+class CatchUp:
+    """A listener: which jobs have not been looked at since a start, or since this process stood still."""
+
+    def __init__(self) -> None:
+        self._unseen: set[str] = set()
+        self._by = 0.0
+
+    @property
+    def hears(self) -> Mapping[type, Callable[..., None]]:
+        """A job that changed was looked at: each look counts itself."""
+        return {JobMoved: lambda event: self._unseen.discard(event.job.id)}
+
+    def begin(self, job_ids: Iterable[str], by: float) -> None:
+        """These are to be looked at; by then nothing waits for them any longer."""
+        self._unseen, self._by = set(job_ids), by
+
+    def over(self, now: float) -> bool:
+        """Whether all were looked at, or long enough was waited."""
+        return not self._unseen or now >= self._by
+
+
 class Caretaker:
     """Use as an async context manager: entering begins the lease, leaving ends it."""
 
@@ -65,6 +86,7 @@ class Caretaker:
         desk: Desk,
         clock: Clock,
         catalog: Catalog,
+        catch_up: CatchUp,
         *,
         pace: Pace,
         rescue: RescueRule,
@@ -85,8 +107,7 @@ class Caretaker:
         self._tasks: list[asyncio.Task[None]] = []
         self._spent = 0
         self._day = 0.0
-        self._unseen: set[str] = set()
-        self._caught_up_by = 0.0
+        self._caught = catch_up
         self._last_tick = 0.0
 
     async def __aenter__(self) -> "Caretaker":
@@ -129,7 +150,7 @@ class Caretaker:
         self._last_tick = now
         await self._take_over()
         await self._hear_of_others()
-        if not self._unseen or now >= self._caught_up_by:
+        if self._caught.over(now):
             await self._rescue(now)
 
     async def _sweep(self) -> None:
@@ -140,13 +161,8 @@ class Caretaker:
 
     async def _catch_up(self) -> None:
         """Every job is looked at before anything is rescued: most of what seems late is there already."""
-        self._unseen = set(await self._jobs.hurry())
-        self._caught_up_by = self._clock.now() + CAUGHT_UP
+        self._caught.begin(await self._jobs.hurry(), by=self._clock.now() + CAUGHT_UP)
         self._wake()
-
-    def looked_at(self, job_id: str) -> None:
-        """A job was looked at."""
-        self._unseen.discard(job_id)
 
     async def _take_over(self) -> None:
         for pending in await self._custody.take_over(MANY):
@@ -209,8 +225,7 @@ _BEARER_GONE = Unauthorized(
 ).fault
 
 
-def _fault_of(request: Request, fault: Fault, lane: str, why: str) -> Keep:
-    via = "batch" if lane == "batch" else "direct"
+def _fault_of(request: Request, fault: Fault, lane: Lane, why: str) -> Keep:
     return Keep(
-        request=request, result=fault, via=via, call_id="", packed=1, charges=(), cost=None, saved=None, why=why
+        request=request, result=fault, via=lane, call_id="", packed=1, charges=(), cost=None, saved=None, why=why
     )

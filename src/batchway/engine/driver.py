@@ -7,7 +7,7 @@ Listeners hear every command as an event, and when calls end.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import structlog
 from msgspec import Struct
@@ -27,7 +27,7 @@ from batchway.core.commands import (
     Reply,
     Save,
 )
-from batchway.core.errors import Stopping
+from batchway.core.errors import Refusal, Stopping
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Usage, Via
@@ -65,6 +65,16 @@ class _Caller:
         self.ending: asyncio.Future[Ending] | None = None
 
 
+class Batching(Protocol):
+    """What makes jobs of requests."""
+
+    def check(self, request: Request) -> None:
+        """Raises a Refusal if it cannot travel in a batch: now, not when its batch fails tomorrow."""
+
+    def form(self, command: FormJob) -> None:
+        """Form a job."""
+
+
 class _Underway:
     """A call under way and who rides on it."""
 
@@ -91,12 +101,10 @@ class Engine:
         *,
         count: Count,
         journal: Journal | None = None,
-        form: Callable[[FormJob], None] | None = None,
         max_body: int,
         drain_timeout: float,
     ) -> None:
-        """`journal` and `form`: the store, and what forms jobs in it; None where no store is open, and the policy
-        then asks for neither."""
+        """`journal`: None where no store is open; the policy then asks for nothing of it, and no job is formed."""
         self.clock = clock
         self.stopping = False
         self._planner = planner
@@ -104,7 +112,7 @@ class Engine:
         self._heard = _heard(listeners)
         self._count = count
         self._journal = journal
-        self._form = form
+        self._batching: Batching | None = None
         self._drain_timeout = drain_timeout
         self._callers: dict[str, _Caller] = {}
         self._underway: dict[str, _Underway] = {}
@@ -138,6 +146,10 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def batch_with(self, batching: Batching) -> None:
+        """Let this form the jobs."""
+        self._batching = batching
 
     # Callers
 
@@ -266,6 +278,14 @@ class Engine:
         self._start(self._report(keeping.look(self._store(), command)))
 
     def _save(self, command: Save) -> None:
+        if command.lane == "batch" and self._batching is not None:
+            try:
+                self._batching.check(command.request)
+            except Refusal as refusal:
+                # On a turn of its own: facts are told one after the other.
+                not_saved = facts.NotSaved(command.request.ask, refusal.fault)
+                asyncio.get_running_loop().call_soon(self.tell, not_saved)
+                return
         self._start(self._report(keeping.save(self._store(), command)))
 
     async def _report(self, doing: Awaitable[facts.Fact]) -> None:
@@ -281,8 +301,8 @@ class Engine:
             await keeping.keep_later(self._store(), command)
 
     def _form_job(self, command: FormJob) -> None:
-        assert self._form is not None, "without a store no job is formed"
-        self._form(command)
+        assert self._batching is not None, "without a store no job is formed"
+        self._batching.form(command)
 
     def _fit(self, command: Fit) -> None:
         self._start(self._fitted(command))

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from typing import Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
@@ -26,6 +27,8 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     """What holds where a request says nothing: its key's, its profile's, the settings'."""
     lanes: tuple[Lane, ...] | None = None
     """The lanes that its key may use; None: all."""
+    retention: float | Literal["none"] | None = None
+    """How long its key wants bodies kept."""
     authorization: str | None = None
     """The caller's own bearer, to be forwarded where the gateway has no key of the provider; None: never forward."""
 
@@ -62,7 +65,9 @@ class Intake:
         catalog: Catalog,
         ids: Callable[[], str],
         max_depth: int,
+        store: bool,
     ) -> None:
+        """`store`: one is open, so that a request with an id of its own, or one that nobody waits for, is durable."""
         self._defaults = defaults
         self._names = names
         self._keyed = keyed
@@ -70,9 +75,19 @@ class Intake:
         self._catalog = catalog
         self._ids = ids
         self._max_depth = max_depth
+        self._store = store
 
-    def take(self, front: Front, content: bytes, headers: Mapping[str, str], identity: Identity, now: float) -> Taken:
-        """Read, check and resolve. Raises a Refusal that names the field."""
+    def take(
+        self,
+        front: Front,
+        content: bytes,
+        headers: Mapping[str, str],
+        identity: Identity,
+        now: float,
+        *,
+        detached: bool = False,
+    ) -> Taken:
+        """Read, check and resolve. Raises a Refusal that names the field. `detached`: nobody will wait for it."""
         body.check(content, self._max_depth)
         reading = front.read(content)
         said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults)
@@ -93,6 +108,8 @@ class Intake:
             prompt = reading.prompt
         tenant, authorization = self._account(provider, identity)
         request = self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
+        if detached:
+            request = self._detach(request)
         return Taken(
             request=request,
             include_usage=reading.include_usage,
@@ -122,7 +139,7 @@ class Intake:
         now: float,
     ) -> Request:
         ask = self._ids()
-        packing = said.packing or "never"
+        packing = "never" if identity.retention == "none" else said.packing or "never"
         return Request(
             id=said.request_id or ask,
             ask=ask,
@@ -145,10 +162,23 @@ class Intake:
             packing=packing,
             optimize=said.optimize or "off",
             on_deadline=said.on_deadline or "escalate",
-            lanes=identity.lanes,
+            lanes=_lanes(identity),
             named=said.request_id is not None,
+            durable=self._store and said.request_id is not None and identity.retention != "none",
+            tags=said.tags,
+            retention=identity.retention,
             authorization=authorization,
         )
+
+    def _detach(self, request: Request) -> Request:
+        """Accepted now and answered later: it must be on disk before its caller goes."""
+        if not self._store:
+            raise BadRequest("Prefer: respond-async needs a store, and this gateway has none (database_url=none).")
+        if request.retention == "none":
+            raise BadRequest("Prefer: respond-async: this key keeps nothing (retention=none), so nothing can wait.")
+        if request.prompt.stream:
+            raise BadRequest("stream: an answer that is fetched later is not streamed; leave it out.", param="stream")
+        return structs.replace(request, durable=True)
 
     def _changes(self, front: Front, reading: Reading, model: str) -> dict[str, Raw]:
         """Fields to set in the body: the model's name at its provider, and defaults that the settings give."""
@@ -182,6 +212,13 @@ class Intake:
                 code="missing_api_key",
             )
         raise Unconfigured(f"The gateway has no key for '{provider}'; its owner must configure one.")
+
+
+def _lanes(identity: Identity) -> tuple[Lane, ...] | None:
+    """Who wants nothing kept cannot have it wait in a batch."""
+    if identity.retention != "none":
+        return identity.lanes
+    return tuple([lane for lane in identity.lanes or ("direct", "flex") if lane != "batch"])
 
 
 def _canonical(content: bytes) -> bytes:

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct, structs
 
 from batchway.core.commands import FormJob
-from batchway.core.errors import Refusal
+from batchway.core.errors import BadRequest, Refusal
 from batchway.core.events import Event, JobMoved, JobNoted
 from batchway.core.facts import Fact, Landed, Measured, Offered, Resumed
 from batchway.core.job import Job, JobPolicy, Rules, advance, facts
@@ -35,6 +35,7 @@ from batchway.core.job.commands import (
 from batchway.core.job.forming import Share, deal, limits_of
 from batchway.core.limits import Dice
 from batchway.core.turnaround import Turnaround
+from batchway.core.types import Request
 from batchway.engine.ingest import Fenced, Reading
 from batchway.engine.job_calls import Account, JobCalls
 from batchway.engine.job_terms import Learning
@@ -51,6 +52,9 @@ AGAIN = 1.0
 
 OCCUPIED = 5.0
 """Seconds that a job waits for others of its account, before it asks again."""
+
+LONGEST_ID = "b" * 40
+"""As long as a custom_id can be."""
 
 ACTIONS = (Upload, Submit, List, Poll, Ingest, CancelBatch, DeleteFiles)
 
@@ -145,6 +149,26 @@ class Jobs:
         self._woken.set()
 
     # Forming
+
+    def check(self, request: Request) -> None:
+        """Raises BadRequest, naming what is wrong, for what its provider's Batch API cannot take (failures.md #16)."""
+        account = self._by_provider[request.provider]
+        terms = self._learning.terms(account, request.prompt.model)
+        if request.endpoint not in terms.endpoints:
+            allowed = ", ".join(terms.endpoints)
+            raise BadRequest(
+                f"strategy: the Batch API of '{account.provider}' takes {allowed}, and no {request.endpoint}; leave "
+                "strategy out, or use 'direct'.",
+                param="strategy",
+                code="not_batchable",
+            )
+        size = len(account.dialect.line(request, LONGEST_ID))
+        if terms.max_bytes is not None and size > terms.max_bytes:
+            raise BadRequest(
+                f"The request has {size} bytes as a line of a batch, and '{account.provider}' takes "
+                f"{terms.max_bytes} of all lines; send it directly.",
+                code="not_batchable",
+            )
 
     def form(self, command: FormJob) -> None:
         """Form the job, or as many as its provider's limits make of it."""

@@ -82,7 +82,9 @@ def _identity(key: KeyEntry, defaults: Hints) -> Identity:
     own = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
     profile = PROFILES[key.profile] if key.profile is not None else NO_HINTS
     said = overlay(own, profile, defaults)
-    return Identity(tenant=key.tenant, key=key.name, scope=key.scope, defaults=said, lanes=key.lanes)
+    return Identity(
+        tenant=key.tenant, key=key.name, scope=key.scope, defaults=said, lanes=key.lanes, retention=key.retention
+    )
 
 
 def _without_port(host: str) -> str:

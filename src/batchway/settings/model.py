@@ -154,6 +154,9 @@ class ProviderSettings(_Frozen):
     lanes: tuple[Lane, ...] | None = _setting(None, "The lanes that it may be used by.", min_length=1)
     max_in_flight: int | None = _setting(None, "Calls to it at a time, instead of max_in_flight.", ge=1)
     version: str | None = _setting(None, "The version of its API, such as 2026-10-21 for Anthropic.", min_length=1)
+    account: str | None = _setting(
+        None, "A name for its account that stays when its key is rotated; unset: the key stands for it.", min_length=1
+    )
     enabled: bool = _setting(True, "false: it is not used, though it has a key.")
 
 
@@ -248,6 +251,10 @@ class Settings(_Frozen):
     vanish_grace: float = _setting(900, "Seconds of 404 after which a batch counts as lost.", ge=0)
     lease: float = _setting(
         30, "Seconds after which a process that does not stir is dead, and others take over its work.", ge=0.1
+    )
+
+    crash_at: str | None = _setting(
+        None, "For proofs: end the process as kill -9 does at this named place, NAME or NAME:TIMES.", min_length=1
     )
 
     max_body_bytes: ByteSize = _setting(32 * MIB, "Largest request body.", ge=KIB)

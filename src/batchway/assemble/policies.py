@@ -1,0 +1,77 @@
+"""Policies: what the settings make of the core's rules, and what a request gets that says nothing."""
+
+from collections.abc import Mapping
+
+from msgspec import structs
+
+from batchway.core.job import JobPolicy
+from batchway.core.policy import RULES, Policy, WindowRule
+from batchway.core.rescue import RescueRule
+from batchway.core.types import PICODOLLARS, Hints
+from batchway.settings import Settings
+
+PROFILES: Mapping[str, Hints] = {
+    "transparent": Hints(),
+    "saver": Hints(packing="auto", optimize="fit"),
+    "batcher": Hints(priority="low"),
+}
+"""What each profile says where a request and its key say nothing."""
+
+
+def planner_policy(settings: Settings, *, store: bool) -> Policy:
+    """What the planner is told to keep to. `store`: one is open."""
+    return Policy(
+        pack=_pack_rule(settings),
+        job=WindowRule(max_wait=settings.flush_interval, max_size=settings.batch_size, max_idle=settings.idle_timeout),
+        flex_timeout=settings.flex_timeout,
+        store=store,
+        pack_stake=round(settings.pack_stake_usd * PICODOLLARS),
+        context_tokens=settings.context_tokens,
+        meta_overhead_tokens=settings.meta_overhead_tokens or 0,
+        max_queue=settings.max_queue,
+        max_queue_bytes=settings.max_queue_bytes,
+        max_in_flight=settings.max_in_flight,
+        max_retries=settings.max_retries,
+        retry_unknown=settings.retry_unknown,
+        cache_ttl=settings.cache_ttl,
+        cache_entries=settings.cache_entries,
+        cache_bytes=settings.cache_bytes,
+        abandon_grace=settings.abandon_grace,
+    )
+
+
+def job_policy(settings: Settings) -> JobPolicy:
+    """How patient we are with provider batches."""
+    default = JobPolicy()
+    return structs.replace(
+        default,
+        settle=settings.settle,
+        poll_interval=settings.poll_interval,
+        backoff_cap=max(settings.poll_interval, min(default.backoff_cap, settings.poll_interval * 15)),
+        vanish_grace=settings.vanish_grace,
+        max_jobs_per_row=settings.max_jobs_per_row,
+        on_unknown=settings.on_unknown,
+        on_overdue=settings.on_overdue,
+        refusal_wait=min(default.refusal_wait, settings.settle),
+        token_wait=min(default.token_wait, settings.poll_interval * 5),
+    )
+
+
+def rescue_rule(settings: Settings) -> RescueRule:
+    """When batched requests are asked directly."""
+    cap = settings.rescue_cap_usd
+    return RescueRule(
+        margin=settings.rescue_margin,
+        call_seconds=settings.rescue_call_seconds,
+        at_once=max(1, settings.max_in_flight // 8),
+        cap=None if cap is None else round(cap * PICODOLLARS),
+    )
+
+
+def _pack_rule(settings: Settings) -> WindowRule:
+    rule, wait, size = RULES["pack"], settings.batch_window_ms, settings.max_batch_size
+    return structs.replace(
+        rule,
+        max_wait=rule.max_wait if wait is None else wait / 1000,
+        max_size=rule.max_size if size is None else size,
+    )
