@@ -35,8 +35,9 @@ class Desk(Generic[T]):
         self._taken: dict[str, T] = {}
         self._created: dict[str, deque[float]] = {}
 
-    def begin(self, visit: Visit, identity: str, tags: Any, work: Work, window: float) -> Batch:
-        """The machine for a new order, with the faults that struck its creation. `window`: seconds."""
+    def begin(self, visit: Visit, identity: str, tags: Any, work: Work, window: float, *, sound: bool = False) -> Batch:
+        """The machine for a new order, with the faults that struck its creation. `window`: seconds; `sound`: its lines
+        were checked already."""
         order = Order(id=identity, provider=visit.provider, key=visit.key, at=visit.at, tags=tags)
         schedule = structs.replace(
             self._sandbox.batch_schedule,
@@ -44,7 +45,7 @@ class Desk(Generic[T]):
             fails_if_all_fail=self._sandbox.offer(visit.provider).fails_if_all_fail,
         )
         troubles = tuple(fault for fault in visit.faults if isinstance(fault, BatchRule))
-        return Batch(order, work, schedule, troubles, self._sandbox.ledger)
+        return Batch(order, work, schedule, troubles, self._sandbox.ledger, sound=sound)
 
     def take(self, ordered: T) -> None:
         """It is ordered, and lives."""
@@ -71,6 +72,11 @@ class Desk(Generic[T]):
         own = [each for each in reversed(self._taken.values()) if each.batch.order.key == visit.key]
         seen = [(each, each.batch.sight(visit.at, polled=False)) for each in own]
         return [(each, sight) for each, sight in seen if sight.listed]
+
+    def live(self, visit: Visit) -> list[T]:
+        """The visitor's batches that have not ended."""
+        own = [each for each in self._taken.values() if each.batch.order.key == visit.key]
+        return [each for each in own if each.batch.ended is None]
 
     def drop(self, identity: str, visit: Visit) -> None:
         """It is not shown any more. Raises Refused."""

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from batchway.sandbox.anthropic.batch_rows import Rows, read
 from batchway.sandbox.anthropic.body import explain
 from batchway.sandbox.anthropic.caching import PromptCache
-from batchway.sandbox.batch_contract import Order, Sight
-from batchway.sandbox.batch_faults import BatchRule
+from batchway.sandbox.batch_contract import Sight
+from batchway.sandbox.batch_desk import Desk
 from batchway.sandbox.batching import Batch
 from batchway.sandbox.blobs import Blob, Blocks
 from batchway.sandbox.contract import Part, Plan, Refused, Visit
@@ -66,7 +66,7 @@ class Batches:
     def __init__(self, sandbox: Sandbox, cache: PromptCache) -> None:
         self._sandbox = sandbox
         self._cache = cache
-        self._ordered: dict[str, Ordered] = {}
+        self._desk: Desk[Ordered] = Desk(sandbox, _missing)
 
     def create(self, visit: Visit) -> Plan:
         """POST /v1/messages/batches. Only the envelope is judged here; requests fail one by one."""
@@ -77,22 +77,16 @@ class Batches:
         if offer.most_requests is not None and len(requests) > offer.most_requests:
             raise Refused(413, f"requests: List should have at most {offer.most_requests} items")
         self._check_queue(visit, len(requests))
-        order = Order(id=f"msgbatch_{visit.number:024x}", provider=visit.provider, key=visit.key, at=visit.at)
-        window = min(self._sandbox.batch_schedule.window, seconds(offer.windows[0]))
-        schedule = structs.replace(self._sandbox.batch_schedule, window=window)
-        troubles = tuple(fault for fault in visit.faults if isinstance(fault, BatchRule))
+        self._desk.allow(visit)
         work = Rows(self._sandbox, visit, requests, self._cache)
-        batch = Batch(order, work, schedule, troubles, self._sandbox.ledger, sound=True)
-        ordered = self._ordered[order.id] = Ordered(batch, work)
-        self._sandbox.batches.add(batch)
-        return _answer(_shown(ordered, batch.sight(visit.at, polled=False), visit))
+        identity, window = f"msgbatch_{visit.number:024x}", seconds(offer.windows[0])
+        ordered = Ordered(self._desk.begin(visit, identity, None, work, window, sound=True), work)
+        self._desk.take(ordered)
+        return _answer(_shown(ordered, ordered.batch.sight(visit.at, polled=False), visit))
 
     def show(self, visit: Visit) -> Plan:
         """GET /v1/messages/batches/{id}."""
-        ordered = self._named(visit)
-        sight = ordered.batch.sight(visit.at)
-        if not sight.found:
-            raise _missing(ordered.batch.order.id)
+        ordered, sight = self._desk.poll(_named(visit), visit)
         return _answer(_shown(ordered, sight, visit))
 
     def list(self, visit: Visit) -> Plan:
@@ -101,13 +95,11 @@ class Batches:
             wanted = msgspec.convert(dict(parse_qsl(visit.query.decode())), Listing, strict=False)
         except (msgspec.ValidationError, UnicodeDecodeError) as error:
             raise Refused(400, explain(str(error))) from error
-        own = [each for each in reversed(self._ordered.values()) if each.batch.order.key == visit.key]
-        seen = [(each, each.batch.sight(visit.at, polled=False)) for each in own]
-        return _page([_shown(each, sight, visit) for each, sight in seen if sight.listed], wanted)
+        return _page([_shown(each, sight, visit) for each, sight in self._desk.listed(visit)], wanted)
 
     def cancel(self, visit: Visit) -> Plan:
         """POST /v1/messages/batches/{id}/cancel."""
-        ordered = self._visible(visit)
+        ordered = self._desk.find(_named(visit), visit)
         batch = ordered.batch
         if batch.ended is not None:
             raise Refused(400, f"Message batch {batch.order.id} has ended and cannot be canceled")
@@ -116,45 +108,35 @@ class Batches:
 
     def delete(self, visit: Visit) -> Plan:
         """DELETE /v1/messages/batches/{id}: only of what has ended."""
-        batch = self._visible(visit).batch
+        batch = self._desk.find(_named(visit), visit).batch
         if batch.ended is None:
             raise Refused(400, f"Message batch {batch.order.id} is being processed: cancel it first")
-        del self._ordered[batch.order.id]
+        self._desk.drop(batch.order.id, visit)
         return _answer({"id": batch.order.id, "type": "message_batch_deleted"})
 
     def results(self, visit: Visit) -> Plan:
         """GET /v1/messages/batches/{id}/results."""
-        ordered = self._visible(visit)
+        ordered = self._desk.find(_named(visit), visit)
         results = ordered.results(visit.at)
         if results is None:
             raise Refused(404, f"Message batch {ordered.batch.order.id} has no available results")
         return Plan(headers=LINES, parts=Blocks(results))
 
-    def _named(self, visit: Visit) -> Ordered:
-        identity = visit.path.removeprefix(f"{BATCHES}/").removesuffix(CANCEL).removesuffix(RESULTS)
-        found = self._ordered.get(identity)
-        if found is None or found.batch.order.key != visit.key:
-            raise _missing(identity)
-        return found
-
-    def _visible(self, visit: Visit) -> Ordered:
-        ordered = self._named(visit)
-        if not ordered.batch.sight(visit.at, polled=False).found:
-            raise _missing(ordered.batch.order.id)
-        return ordered
-
     def _check_queue(self, visit: Visit, more: int) -> None:
         """Raises Refused where the key has too much under way."""
         offer = self._sandbox.offer(visit.provider)
-        live = [each.batch for each in self._ordered.values() if each.batch.order.key == visit.key]
-        live = [batch for batch in live if batch.ended is None]
-        queued = sum(batch.size for batch in live) + more
+        live = self._desk.live(visit)
+        queued = sum(each.batch.size for each in live) + more
         for limit, wanted, what in (
             (offer.live_requests, queued, "batch requests in the processing queue"),
             (offer.live_batches, len(live) + 1, "batches"),
         ):
             if limit is not None and wanted > limit:
                 raise Refused(429, f"This request would exceed your organization's limit of {limit} {what}")
+
+
+def _named(visit: Visit) -> str:
+    return visit.path.removeprefix(f"{BATCHES}/").removesuffix(CANCEL).removesuffix(RESULTS)
 
 
 def _missing(identity: str) -> Refused:
