@@ -1,0 +1,104 @@
+"""The lab: joins planner, world, jobs and outcome for one policy, and lets it answer a trace."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+
+from msgspec import Struct
+
+from batchway.core.catalog import Catalog
+from batchway.core.job import BatchTerms, JobPolicy
+from batchway.core.planner import Planner
+from batchway.core.rescue import RescueRule
+from batchway.core.router import Offers
+from batchway.core.tokens import TokenCounts
+from batchway.core.turnaround import Turnarounds
+from batchway.core.types import Hints, Request
+from batchway.ports import Listener
+from batchway.simulate.driver import Simulation
+from batchway.simulate.jobs import Jobs
+from batchway.simulate.luck import Luck
+from batchway.simulate.outcome import Outcome
+from batchway.simulate.policies import Setup, given_defaults
+from batchway.simulate.world import Conditions, Modelled, World
+
+
+class LuckyDice:
+    """Dice whose throws follow from a seed, one after the other."""
+
+    def __init__(self, luck: Luck, name: str) -> None:
+        self._luck = luck
+        self._name = name
+        self._thrown = count(1)
+
+    def random(self) -> float:
+        """At least 0, less than 1."""
+        return self._luck.draw(self._name, next(self._thrown))
+
+
+class Lab(Struct, frozen=True, kw_only=True):
+    """What is the same for every policy that is compared."""
+
+    catalog: Catalog
+    offers: Mapping[str, Offers]
+    """What each provider offers, by name."""
+    terms: Mapping[str, BatchTerms]
+    """Of each provider's Batch API."""
+    conditions: Conditions = Conditions()
+    seed: int = 0
+    counters: Mapping[str, Callable[[str], int]] = {}
+    """Tokenizers by encoding; requests that bring their tokens need none."""
+    jobs: JobPolicy = JobPolicy()
+    rescue: RescueRule = RescueRule()
+    turnarounds: Callable[[], Turnarounds] = Turnarounds
+    """What is known of batches at the start."""
+
+    def simulation(
+        self,
+        setup: Setup,
+        outcome: Outcome,
+        *,
+        world: World | None = None,
+        listeners: Sequence[Listener] = (),
+        ids: Callable[[], str] | None = None,
+    ) -> Simulation:
+        """A run that is about to begin. `world`: another than the conditions make."""
+        luck = Luck(self.seed)
+        ids = ids or counting("call-")
+        world = world or Modelled(self.conditions, luck)
+        counts = TokenCounts(self.counters)
+        planner = Planner(
+            setup.policy,
+            catalog=self.catalog,
+            offers=self.offers,
+            counts=counts,
+            ids=ids,
+            dice=LuckyDice(luck, "planner"),
+            watch=outcome.watch,
+            turnarounds=self.turnarounds(),
+        )
+        jobs = Jobs(
+            world,
+            self.catalog,
+            terms=self.terms,
+            policy=self.jobs,
+            rescue=self.rescue,
+            ids=counting("job-"),
+            dice=LuckyDice(luck, "jobs"),
+        )
+        return Simulation(planner, world, jobs, [outcome, *listeners], count=counts.text)
+
+    def rehearse(self, setup: Setup, requests: Iterable[Request], *, before: Hints = Hints()) -> Outcome:  # noqa: B008
+        """What this policy makes of these requests, which came in the order of their times.
+
+        `before`: the defaults under which they were recorded; what equals them was not asked for: the policy's hold.
+        """
+        outcome = Outcome()
+        simulation = self.simulation(setup, outcome)
+        simulation.run(given_defaults(request, setup.requests, before) for request in requests)
+        return outcome
+
+
+def counting(prefix: str) -> Callable[[], str]:
+    """Ids that count up."""
+    numbers = count(1)
+    return lambda: f"{prefix}{next(numbers)}"
