@@ -18,10 +18,15 @@ from batchway.core.policy import RULES, Tolerance, WindowRule
 from batchway.simulate.filling import Ready
 
 
+def whole(value: float) -> float:
+    """Milliseconds as they are shown: 200, not 200.0, and no more than three decimals."""
+    return int(value) if value == int(value) else round(value, 3)
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """When batches close. The defaults are latency-first: those of the `model` window of the policy."""
 
-    max_wait_ms: float = RULES["model"].max_wait * 1000
+    max_wait_ms: float = whole(RULES["model"].max_wait * 1000)
     """That a request of medium latency tolerance waits at most."""
     max_batch_size: int = RULES["model"].max_size
     max_batch_tokens: int | None = RULES["model"].max_tokens
@@ -49,7 +54,7 @@ class Batch(Struct, frozen=True, kw_only=True, gc=False):
     opened_at_ms: float
     closed_at_ms: float
     max_wait_ms: float
-    """That the least patient of its requests allowed."""
+    """That the least patient of its requests allowed, from its own arrival."""
     waits_ms: tuple[float, ...]
     """How long each request waited."""
     orders: tuple[int, ...]
@@ -58,7 +63,7 @@ class Batch(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def mean_wait_ms(self) -> float:
         """The mean of the waits."""
-        return sum(self.waits_ms) / self.size
+        return whole(sum(self.waits_ms) / self.size)
 
 
 class ModelWise:
@@ -106,9 +111,9 @@ class ModelWise:
             tokens=sum(request.tokens for request in requests),
             close_reason=closed.reason,
             request_ids=tuple([request.request_id for request in requests]),
-            opened_at_ms=closed.opened_at,
-            closed_at_ms=closed.closed_at,
-            max_wait_ms=closed.max_wait,
-            waits_ms=tuple([closed.closed_at - request.at_ms for request in requests]),
+            opened_at_ms=whole(closed.opened_at),
+            closed_at_ms=whole(closed.closed_at),
+            max_wait_ms=whole(closed.max_wait),
+            waits_ms=tuple([whole(closed.closed_at - request.at_ms) for request in requests]),
             orders=tuple([request.order for request in requests]),
         )
