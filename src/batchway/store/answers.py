@@ -50,6 +50,7 @@ class Record(Struct, frozen=True, kw_only=True, gc=False):
 class Stored(Struct, frozen=True, kw_only=True, gc=False):
     """A request as its tenant may see it, and its answer if there is one."""
 
+    tenant: str
     request_id: str
     ask: str
     status: str
@@ -118,17 +119,17 @@ def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
 def find_shared(connection: Connection, tenant: str, fingerprint: str, since: float) -> Stored | None:
     """The tenant's newest request that was answered since then and may serve others that ask the same."""
     same = requests.c.tenant == tenant, answers.c.fingerprint == fingerprint, answers.c.finished_at >= since
-    newest = _FOUND.where(*same, answers.c.body.is_not(None)).order_by(answers.c.finished_at.desc()).limit(1)
+    newest = FOUND.where(*same, answers.c.body.is_not(None)).order_by(answers.c.finished_at.desc()).limit(1)
     read = connection.execute(newest).one_or_none()
-    return None if read is None else _stored(read)
+    return None if read is None else read_stored(read)
 
 
 def outcomes(connection: Connection, asks: Sequence[str]) -> dict[str, tuple[str, Answer | Fault]]:
     """Those of these requests that have ended, with the job that brought it (else "")."""
     found: dict[str, tuple[str, Answer | Fault]] = {}
     for some in chunks(asks):
-        for read in connection.execute(_FOUND.where(requests.c.ask.in_(some), answers.c.ask.is_not(None))):
-            stored = _stored(read)
+        for read in connection.execute(FOUND.where(requests.c.ask.in_(some), answers.c.ask.is_not(None))):
+            stored = read_stored(read)
             if stored.outcome is not None:
                 found[stored.ask] = stored.batch_id or "", stored.outcome
     return found
@@ -184,7 +185,8 @@ def _row(result: Result, fingerprint: str | None, retention: float | None, *, bo
     }
 
 
-_FOUND: Select[Any] = select(
+FOUND: Select[Any] = select(
+    requests.c.tenant,
     requests.c.request_id,
     requests.c.ask,
     requests.c.status,
@@ -210,14 +212,16 @@ _FOUND: Select[Any] = select(
     answers.c.saved,
     answers.c.why,
 ).outerjoin(answers, answers.c.ask == requests.c.ask)
+"""Requests with their answers, where there is one."""
 
 
 def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Stored | None:
-    read = connection.execute(_FOUND.where(*conditions)).one_or_none()
-    return None if read is None else _stored(read)
+    read = connection.execute(FOUND.where(*conditions)).one_or_none()
+    return None if read is None else read_stored(read)
 
 
-def _stored(read: Any) -> Stored:
+def read_stored(read: Any) -> Stored:
+    """A row of `FOUND`."""
     fields = dict(read._mapping)
     body, answer, fault = fields.pop("body"), fields.pop("answer"), fields.pop("fault")
     fields["tags"] = None if fields["tags"] is None else msgspec.json.decode(fields["tags"])
