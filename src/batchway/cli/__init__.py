@@ -116,6 +116,45 @@ def compress(
     typer.echo(compressing.compress(file, budget, question))
 
 
+@app.command()
+def simulate(
+    input: Annotated[  # noqa: A002  # the name of its flag
+        str | None,
+        typer.Option(help="Trace: JSON list, JSON Lines or CSV; - is standard input [the bundled prompts_batch.json]."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: requests, batches, summary.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV, a row for each batch.")] = False,
+    max_wait_ms: Annotated[float | None, typer.Option(min=0, help="Milliseconds until a batch closes [200].")] = None,
+    max_batch_size: Annotated[int | None, typer.Option(min=1, help="Requests that close a batch [8].")] = None,
+    max_batch_tokens: Annotated[int | None, typer.Option(min=0, help="Tokens of a batch [8000]; 0: any.")] = None,
+    tolerance: Annotated[
+        str | None,
+        typer.Option(help="Multiples of the wait by latency tolerance low, medium, high, or a policy file [0.25,1,4]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is left to chance.")] = 1,
+    arrivals: Annotated[
+        str | None, typer.Option(help="Make new times: poisson, bursty or diurnal [those of the trace, else poisson].")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Requests a second of made times, in the mean.")] = 20.0,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Whose models may be chosen; may be repeated [the default provider].")
+    ] = None,
+    any_model: Annotated[
+        bool, typer.Option("--any-model", help="Take models that the catalogue does not know.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Batch a trace of requests by model, offline: what would go together, when and why. No model is called."""
+    from batchway.cli import simulating
+
+    rule = simulating.rule(max_wait_ms, max_batch_size, max_batch_tokens, tolerance)
+    asked = simulating.Asked(
+        file=input, json=json, csv=csv, seed=seed, arrivals=arrivals, rate=rate, rule=rule,
+        providers=provider or (), any_model=any_model,
+    )  # fmt: skip
+    simulating.simulate(asked, {"config": config} if config else {})
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Name of the key; its requests are this tenant's.")],

@@ -111,7 +111,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
     for column in columns:
         if column[0] == "~":
-            # Of a table that is too wide, the columns that may wrap are narrowed first; the cells themselves never wrap.
+            # Of a table that is too wide, the columns that may wrap are narrowed first; the cells never wrap.
             table.add_column(column[1:], overflow="ellipsis")
         else:
             table.add_column(column.lstrip(">"), no_wrap=True, justify="right" if column[0] == ">" else "left")
