@@ -35,6 +35,9 @@ class Filter(Struct, frozen=True, kw_only=True):
     """Ours."""
     provider: str | None = None
     states: tuple[str, ...] | None = None
+    """Of ours, `core.job` has them."""
+    statuses: tuple[str, ...] | None = None
+    """Of the provider's batch: completed, failed, expired, cancelled and so on."""
     finished: bool | None = None
     created_before: float | None = None
     hidden: bool | None = False
@@ -115,6 +118,7 @@ _MEANS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "ids": jobs.c.id.in_,
     "provider": jobs.c.provider.__eq__,
     "states": jobs.c.state.in_,
+    "statuses": jobs.c.status.in_,
     "finished": lambda finished: jobs.c.finished_at.is_not(None) if finished else jobs.c.finished_at.is_(None),
     "created_before": jobs.c.created_at.__lt__,
     "hidden": jobs.c.hidden.is_,

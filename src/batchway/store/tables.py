@@ -142,6 +142,7 @@ jobs = Table(
     Column("endpoint", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("state", Text, nullable=False),
+    Column("status", Text, nullable=False),  # the provider's, in our words
     Column("n", Integer, nullable=False),
     Column("tokens", BigInteger, nullable=False),
     Column("provider_batch_id", Text),

@@ -51,6 +51,7 @@ CREATE TABLE jobs (
 	endpoint TEXT NOT NULL,
 	model TEXT NOT NULL,
 	state TEXT NOT NULL,
+	status TEXT NOT NULL,
 	n INTEGER NOT NULL,
 	tokens BIGINT NOT NULL,
 	provider_batch_id TEXT,
