@@ -16,14 +16,16 @@ from batchway import sandbox as simulated
 from batchway.assemble.accounts import PROVIDERS, accounts, batch_account, dialect_of, given_of, offers_of
 from batchway.assemble.clockwork import DailyPrices, Ids, LiveClock, new_key_bytes
 from batchway.assemble.policies import PROFILES, planner_policy
-from batchway.assemble.storage import Storage, Tools, no_batch_lane, open_storage, work_on_jobs
+from batchway.assemble.storage import Storage, Tools, entry_of, no_batch_lane, open_storage, work_on_jobs
 from batchway.core.catalog import Catalog
 from batchway.core.errors import SettingsError
 from batchway.core.planner import Planner
 from batchway.core.tokens import TokenCounts
 from batchway.core.types import Hints
+from batchway.data.prices import tiered
 from batchway.data.vocabulary import Vocabularies
 from batchway.engine.caretaker import CatchUp
+from batchway.engine.choosing import Choosing
 from batchway.engine.driver import Engine
 from batchway.engine.intake import Defaults, Intake
 from batchway.engine.jobs import Jobs
@@ -34,7 +36,8 @@ from batchway.engine.stats import Stats
 from batchway.ports import Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account, row_of
-from batchway.settings import Loaded, Settings, load
+from batchway.settings import KeyEntry, Loaded, Settings, load
+from batchway.store import keys
 from batchway.wire.hints import overlay
 
 __all__ = [
@@ -59,7 +62,13 @@ def load_settings(flags: Mapping[str, object], *, environment: Mapping[str, str]
 
 
 def _intake(
-    settings: Settings, found: Mapping[str, Account], catalog: Catalog, ids: Callable[[], str], *, store: bool
+    settings: Settings,
+    found: Mapping[str, Account],
+    dialects: Mapping[str, Dialect],
+    catalog: Catalog,
+    ids: Callable[[], str],
+    *,
+    store: bool,
 ) -> Intake:
     names = {name: name for name in found}
     names |= {alias: row.name for row in ROWS if row.name in found for alias in row.aliases}
@@ -80,6 +89,9 @@ def _intake(
         keyed=frozenset(name for name, account in found.items() if account.key is not None),
         keyless=frozenset(name for name in found if (row := row_of(name)) is None or not row.needs_key),
         catalog=catalog,
+        choosing=Choosing(
+            [(names.get(provider, provider), model) for provider, model in tiered(settings.models)], catalog, dialects
+        ),
         ids=ids,
         max_depth=settings.max_json_depth,
         store=store,
@@ -112,6 +124,12 @@ class Gateway(Struct, kw_only=True):
         packing = settings.packing or ("always" if seeds else None)
         own = Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
         return overlay(own, PROFILES[settings.profile])
+
+    async def stored_keys(self) -> tuple[KeyEntry, ...]:
+        """The gateway keys in the store."""
+        if self.storage is None:
+            return ()
+        return tuple([entry_of(key) for key in await self.storage.database.read(keys.listed)])
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -196,7 +214,7 @@ async def gateway(
             tools = Tools(clock=clock, ids=ids, dice=dice, sender=sender, catalog=prices.catalog)
             jobs = await stack.enter_async_context(work_on_jobs(storage, engine, catch_up, settings, batches, tools))
         await stack.enter_async_context(engine)
-        intake = _intake(settings, found, prices.catalog, ids, store=storage is not None)
+        intake = _intake(settings, found, dialects, prices.catalog, ids, store=storage is not None)
         joined = Gateway(
             settings=settings,
             engine=engine,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import platformdirs
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from batchway.assemble.clockwork import crash_points
 from batchway.assemble.policies import job_policy, rescue_rule
@@ -20,13 +20,14 @@ from batchway.engine.job_terms import Learning
 from batchway.engine.jobs import Jobs, Naming
 from batchway.engine.recorder import Recorder
 from batchway.ports import Clock, Sender
-from batchway.settings import Settings
+from batchway.settings import KeyEntry, Settings
 from batchway.store import Database
 from batchway.store.behind import StoreBehind
 from batchway.store.connections import read_url
 from batchway.store.custody import Custodian
 from batchway.store.jobstore import StoreJobs
 from batchway.store.journal import StoreJournal
+from batchway.store.keys import StoredKey
 from batchway.store.places import warn_reasons
 
 NONE = "none"
@@ -109,6 +110,11 @@ async def open_storage(
             turnarounds=Turnarounds(await jobs.turnarounds(clock.now() - REMEMBERED)),
             shared=read_url(url).get_backend_name() != "sqlite",
         )
+
+
+def entry_of(key: StoredKey) -> KeyEntry:
+    """A stored key as the settings would describe it."""
+    return convert({name: getattr(key, name) for name in KeyEntry.__struct_fields__}, KeyEntry)
 
 
 class Tools(Struct, kw_only=True):

@@ -24,11 +24,23 @@ class Access:
     def __init__(
         self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str], defaults: Hints
     ) -> None:
-        self._keys = index_keys(keys)
-        self._identities = {key.name: _identity(key, defaults) for key in keys}
+        self._settled = tuple(keys)
+        self._defaults = defaults
+        self.know(())
         self._anyone = Identity(tenant="default", key="default", scope="admin", defaults=defaults)
         self._hosts = LOOPBACK | frozenset(allowed_hosts)
         self._origins = frozenset(cors_origins)
+
+    def know(self, stored: Sequence[KeyEntry]) -> None:
+        """These keys are in the store now, beside those of the settings."""
+        keys = (*self._settled, *stored)
+        self._keys = index_keys(keys)
+        self._identities = {key.hash: _identity(key, self._defaults) for key in keys}
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a gateway key is needed."""
+        return bool(self._identities)
 
     def check_site(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse a foreign Host, and a change asked for by another site's page. Raises Forbidden."""
@@ -70,7 +82,7 @@ class Access:
         entry = find_key(self._keys, key.strip()) if scheme.lower() == "bearer" else None
         if entry is None:
             raise Unauthorized("This is not a key of this gateway; ask its owner for one (batchway keys create NAME).")
-        return self._identities[entry.name]
+        return self._identities[entry.hash]
 
     def require_admin(self, headers: Mapping[str, str]) -> None:
         """Management needs the scope `admin`. Raises Unauthorized or Forbidden."""

@@ -14,11 +14,16 @@ from batchway.wire.endpoints import FRONTS
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def build(gateway: Gateway) -> App:
-    """The application of this gateway, which must be entered already."""
+def make_access(gateway: Gateway) -> Access:
+    """Who may come in, by the settings."""
     settings = gateway.settings
     hosts = (*settings.allowed_hosts, settings.host.lower())
-    access = Access(settings.keys, hosts, settings.cors_origins, gateway.defaults())
+    return Access(settings.keys, hosts, settings.cors_origins, gateway.defaults())
+
+
+def build(gateway: Gateway, access: Access) -> App:
+    """The application of this gateway, which must be entered already."""
+    settings = gateway.settings
     visits = Visits(settings.body_timeout)
     rest = api.build(gateway, access)
     routes: dict[str, App] = {

@@ -9,12 +9,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import cast
 
+import structlog
 import uvicorn
 
 from batchway.assemble import Gateway, gateway
-from batchway.core.errors import SettingsError
+from batchway.core.errors import Refusal, SettingsError
 from batchway.ports import Clock, Listener
 from batchway.server import app
+from batchway.server.access import Access
 from batchway.server.connections import PATIENCE, Connection, Idlers
 from batchway.settings import Settings
 
@@ -23,8 +25,14 @@ KEEP_ALIVE = 75
 
 BACKLOG = 2048
 
+KEYS_SECONDS = 2.0
+"""Seconds between two looks at the store's keys."""
+
 TICKS_PER_SECOND = 10
 """How often uvicorn's server ticks."""
+
+
+_log = structlog.get_logger()
 
 
 class _Server(uvicorn.Server):
@@ -69,10 +77,13 @@ async def serve(
 
     Raises SettingsError for an address that may not be used without keys, OSError for one that cannot be bound.
     """
-    check_address(settings)
     listener = listener or bind(settings.host, settings.port)
     async with gateway(settings, sandbox=sandbox, clock=clock, listeners=listeners) as served:
-        server = _Server(_config(app.build(served), settings), served, patience)
+        access = app.make_access(served)
+        access.know(await served.stored_keys())
+        check_address(settings, keyed=access.keyed)
+        server = _Server(_config(app.build(served, access), settings), served, patience)
+        following = asyncio.create_task(_follow_keys(served, access))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         try:
@@ -80,8 +91,19 @@ async def serve(
             yield address_of(listener), served
         finally:
             ready.cancel()
+            following.cancel()
             server.should_exit = True
             await serving
+
+
+async def _follow_keys(served: Gateway, access: Access) -> None:
+    """Keys that are made or revoked in the store open and shut within seconds."""
+    while True:
+        await asyncio.sleep(KEYS_SECONDS)
+        try:
+            access.know(await served.stored_keys())
+        except Refusal as refusal:
+            _log.warning("keys are as they were: the store is down", reason=refusal.fault.message)
 
 
 def run(
@@ -122,13 +144,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("batchway", loop="auto", log_config=None).get_loop_factory()
 
 
-def check_address(settings: Settings) -> None:
+def check_address(settings: Settings, *, keyed: bool) -> None:
     """Without gateway keys only this machine may reach the gateway: whoever reaches it spends the owner's money."""
-    if settings.keys or settings.insecure or _is_loopback(settings.host):
+    if keyed or settings.insecure or _is_loopback(settings.host):
         return
     raise SettingsError(
         f"host: '{settings.host}' can be reached from outside, and no gateway keys are configured. Make one with "
-        "'batchway keys create NAME' and put its line into BATCHWAY_KEYS, or insist with --insecure."
+        "'batchway keys create NAME', or insist with --insecure."
     )
 
 
