@@ -1,6 +1,6 @@
 """Intake: from a body as it came in to a Request that can be decided upon, hints and defaults resolved."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from typing import Literal
 
@@ -12,6 +12,7 @@ from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
 from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key
 from batchway.core.router import resolve_model
 from batchway.core.types import Hints, Lane, Prompt, Request
+from batchway.engine.choosing import AUTO, Choosing
 from batchway.wire import body, chat, hints
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
@@ -50,6 +51,8 @@ class Taken(Struct, frozen=True, kw_only=True, gc=False):
     include_usage: bool
     native: bool
     """The caller used a native field, so that its answer carries `content`."""
+    chosen: str | None = None
+    """Why its model was chosen, where it said `auto`."""
 
 
 class Intake:
@@ -63,6 +66,7 @@ class Intake:
         keyed: frozenset[str],
         keyless: frozenset[str],
         catalog: Catalog,
+        choosing: Choosing,
         ids: Callable[[], str],
         max_depth: int,
         store: bool,
@@ -73,6 +77,7 @@ class Intake:
         self._keyed = keyed
         self._keyless = keyless
         self._catalog = catalog
+        self._choosing = choosing
         self._ids = ids
         self._max_depth = max_depth
         self._store = store
@@ -96,25 +101,62 @@ class Intake:
             raise BadRequest(
                 "model: missing; name one, or set DEFAULT_MODEL.", param="model", code="missing_required_parameter"
             )
-        if model == "auto":
-            raise BadRequest("model: 'auto' is not offered yet; name a model.", param="model", code="model_not_found")
-        provider, model = self.resolve(model, said.provider)
-        changes = self._changes(front, reading, model)
-        if changes or reading.ours:
-            content = _rewrite(content, reading, changes)
-            # What was filled in is part of the question.
-            prompt = front.read(content).prompt
+
+        def make(provider: str, model: str) -> Request:
+            return self._make(front, content, reading, said, provider, model, identity, now)
+
+        if model == AUTO:
+            request, chosen = self._choosing.choose(
+                front.endpoint, self._filled(reading.prompt), self._usable(said.provider), make
+            )
         else:
-            prompt = reading.prompt
-        tenant, authorization = self._account(provider, identity)
-        request = self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
+            request, chosen = make(*self.resolve(model, said.provider)), None
         if detached:
             request = self._detach(request)
         return Taken(
             request=request,
             include_usage=reading.include_usage,
             native=bool(reading.ours),
+            chosen=chosen,
         )
+
+    def _make(
+        self,
+        front: Front,
+        content: bytes,
+        reading: Reading,
+        said: Hints,
+        provider: str,
+        model: str,
+        identity: Identity,
+        now: float,
+    ) -> Request:
+        """The request for this provider and model, its body as they get it."""
+        changes = self._changes(front, reading, model)
+        prompt = reading.prompt
+        if changes or reading.ours:
+            content = _rewrite(content, reading, changes)
+            # What was filled in is part of the question.
+            prompt = front.read(content).prompt
+        tenant, authorization = self._account(provider, identity)
+        return self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
+
+    def _filled(self, prompt: Prompt) -> Prompt:
+        """The prompt with the defaults that will be in it."""
+        defaults = self._defaults
+        return structs.replace(
+            prompt,
+            max_output=defaults.max_output_tokens if prompt.max_output is None else prompt.max_output,
+            temperature=defaults.temperature if prompt.temperature is None else prompt.temperature,
+            top_p=defaults.top_p if prompt.top_p is None else prompt.top_p,
+        )
+
+    def _usable(self, hinted: str | None) -> Collection[str]:
+        """The providers whose models may be chosen: the one that was asked for, or all that can be used without the
+        caller's own key; where there is none, the default one, to which that key is forwarded."""
+        if hinted is not None:
+            return (self.resolve(AUTO, hinted)[0],)
+        return (self._keyed | self._keyless) & self._choosing.providers or (self._defaults.provider,)
 
     @property
     def default_provider(self) -> str:

@@ -135,7 +135,7 @@ class Endpoint:
         elif taken.request.prompt.stream:
             await self._replay(taken, outcome, send)
         else:
-            await send_body(send, 200, _reply_headers(outcome), self._content(taken, outcome))
+            await send_body(send, 200, _reply_headers(outcome, taken), self._content(taken, outcome))
 
     def _content(self, taken: Taken, reply: Reply) -> bytes:
         if not self._front.enveloped:
@@ -151,7 +151,7 @@ class Endpoint:
         )
 
     async def _render_stream(self, taken: Taken, stream: Stream, send: Send) -> None:
-        names = _names(taken.request.id, stream.via, stream.why)
+        names = _names(taken, stream.via, stream.why)
         headers: Headers = [EVENT_STREAM, PRIVATE, UNBUFFERED, *names]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for frames in stream.tape.follow():
@@ -163,7 +163,7 @@ class Endpoint:
     async def _replay(self, taken: Taken, reply: Reply, send: Send) -> None:
         """An answer that is there already, as the stream that was asked for."""
         assert self._front.unfold is not None, "only endpoints that stream take requests that stream"
-        headers: Headers = [EVENT_STREAM, UNBUFFERED, *_reply_headers(reply)[1:]]
+        headers: Headers = [EVENT_STREAM, UNBUFFERED, *_reply_headers(reply, taken)[1:]]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         frames = self._front.unfold(reply.answer.body)
         shown = [frame for frame, only_usage in frames if taken.include_usage or not only_usage]
@@ -195,8 +195,10 @@ def _timeout(query: bytes) -> float | None:
     return timeout
 
 
-def _names(request_id: str, via: str, why: str) -> Headers:
-    name = request_id.encode()
+def _names(taken: Taken, via: str, why: str) -> Headers:
+    name = taken.request.id.encode()
+    if taken.chosen is not None:
+        why = f"{why}; model: {taken.chosen}"
     return [
         (b"x-batchway-request-id", name),
         (b"x-request-id", name),
@@ -206,8 +208,8 @@ def _names(request_id: str, via: str, why: str) -> Headers:
     ]
 
 
-def _reply_headers(reply: Reply) -> Headers:
-    headers: Headers = [JSON, PRIVATE, *_names(reply.request.id, reply.via, reply.why)]
+def _reply_headers(reply: Reply, taken: Taken) -> Headers:
+    headers: Headers = [JSON, PRIVATE, *_names(taken, reply.via, reply.why)]
     if reply.cost is not None:
         headers.append((b"x-batchway-cost-usd", dollars(reply.cost).encode()))
     if reply.saved is not None:
