@@ -7,7 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from batchway.sandbox.contract import Headers, Lane, Part, Peek, Plan, Refused, Route, Visit
+from batchway.sandbox.gemini.batch_rows import ENDPOINTS
+from batchway.sandbox.gemini.batches import Batches
 from batchway.sandbox.gemini.embeddings import embed, embed_all
+from batchway.sandbox.gemini.files import Files
 from batchway.sandbox.gemini.generation import complete, count_tokens, frame, stream
 from batchway.sandbox.gemini.models import list_models, show_model
 from batchway.sandbox.gemini.reading import JSON
@@ -15,6 +18,9 @@ from batchway.sandbox.openai.allowance import Allowance
 from batchway.sandbox.state import Sandbox
 
 _PATH = re.compile(r"/(?:v1|v1beta)/models(?:/([^:]+)(?::([A-Za-z]+))?)?")
+_KEPT = re.compile(r"/(?:v1|v1beta)/((files|batches)(/[^:/]+)?)(?::([A-Za-z]+))?")
+"""Files and batches: all, or one by its name, and what is done with it."""
+_UPLOAD = re.compile(r"/upload/(?:v1|v1beta)/files")
 
 STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -32,6 +38,9 @@ STATUSES = {
 
 Answer = Callable[[Sandbox, str, Visit], Plan]
 """What answers a method of a model, whose name it is told."""
+
+Named = Callable[[str, Visit], Plan]
+"""What answers for a file or a batch, whose name it is told."""
 
 METHODS: dict[str, tuple[str, Answer]] = {
     "generateContent": ("chat", complete),
@@ -56,19 +65,37 @@ class Gemini:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._allowance = Allowance(sandbox)
+        self._files = Files(sandbox)
+        self._batches = Batches(sandbox, self._files)
+        self._kept = _kept(self._files, self._batches)
 
     def find(self, method: str, path: str) -> Route | None:
-        """The route of a path: `/v1beta/models`, `/v1/models/{model}`, `/v1/models/{model}:generateContent`."""
+        """The route of a path: `/v1beta/models`, `/v1/models/{model}:generateContent`, `/v1/batches/{id}:cancel`."""
         found = _PATH.fullmatch(path)
         if found is None:
-            return None
+            return self._find_kept(method, path)
         model, verb = found.groups()
         if method == "GET" and verb is None:
             return Route("models", lambda _: show_model(self._sandbox, model) if model else list_models(self._sandbox))
+        if method == "POST" and verb in ENDPOINTS:
+            return Route("batches.create", lambda visit: self._batches.create(model, verb, visit), settled=True)
         if method != "POST" or verb not in METHODS:
             return None
         endpoint, answer = METHODS[verb]
         return Route(endpoint, lambda visit: self._allowance.charge(visit, answer(self._sandbox, model, visit)))
+
+    def _find_kept(self, method: str, path: str) -> Route | None:
+        """The route of a file or a batch, or of all of them."""
+        if method == "POST" and _UPLOAD.fullmatch(path):
+            return Route("files.create", self._files.upload, bulky=True, settled=True)
+        found = _KEPT.fullmatch(path)
+        if found is None:
+            return None
+        name, kind, one, verb = found.groups()
+        endpoint, answer = self._kept.get((method, kind, one is not None, verb), (None, None))
+        if endpoint is None or answer is None:
+            return None
+        return Route(endpoint, lambda visit: answer(name, visit), settled=True)
 
     def key(self, headers: Headers) -> str:
         """The `x-goog-api-key` header, or a bearer."""
@@ -89,7 +116,12 @@ class Gemini:
         return Peek(model=model or "", stream=verb == "streamGenerateContent", lane=lane)
 
     def admit(self, visit: Visit) -> Headers:
-        """Check the key, then the key's allowance, of which Google's headers say nothing."""
+        """Check the key, then the key's allowance, of which Google's headers say nothing.
+
+        The id of an upload is as good as a key.
+        """
+        if _UPLOAD.fullmatch(visit.path) and b"upload_id=" in visit.query:
+            return ()
         if not visit.key:
             raise Refused(403, "Method doesn't allow unregistered callers. Please use API Key to call this API.")
         if not self._sandbox.accepts(visit.key):
@@ -105,6 +137,20 @@ class Gemini:
     def error_frame(self, refused: Refused) -> bytes:
         """The same object as an event."""
         return frame({"error": _error(refused)})
+
+
+def _kept(files: Files, batches: Batches) -> dict[tuple[str, str, bool, str | None], tuple[str, Named]]:
+    """By method, kind, whether it is one of them, and verb: the endpoint's name and what answers, told the name."""
+    return {
+        ("GET", "files", False, None): ("files.list", lambda _, visit: files.list(visit)),
+        ("GET", "files", True, None): ("files.retrieve", files.show),
+        ("GET", "files", True, "download"): ("files.content", files.download),
+        ("DELETE", "files", True, None): ("files.delete", files.delete),
+        ("GET", "batches", False, None): ("batches.list", lambda _, visit: batches.list(visit)),
+        ("GET", "batches", True, None): ("batches.retrieve", batches.show),
+        ("POST", "batches", True, "cancel"): ("batches.cancel", batches.cancel),
+        ("DELETE", "batches", True, None): ("batches.delete", batches.delete),
+    }
 
 
 def _error(refused: Refused) -> dict[str, object]:

@@ -19,6 +19,7 @@ KNOWN = frozenset(
         "contents",
         "generationConfig",
         "labels",
+        "model",
         "safetySettings",
         "serviceTier",
         "systemInstruction",

@@ -12,7 +12,16 @@ T = TypeVar("T")
 JSON: Headers = ((b"content-type", b"application/json; charset=UTF-8"),)
 
 FREE = frozenset(
-    {"args", "labels", "parameters", "parametersJsonSchema", "response", "responseJsonSchema", "responseSchema"}
+    {
+        "args",
+        "labels",
+        "metadata",
+        "parameters",
+        "parametersJsonSchema",
+        "response",
+        "responseJsonSchema",
+        "responseSchema",
+    }
 )
 """Fields whose content is the caller's own, names and all."""
 
