@@ -82,7 +82,7 @@ def offers_of(account: Account, max_in_flight: int | None, no_store: str | None)
     row = row_of(account.name)
     no_batch = None if row is None or row.batch_api else f"{account.name} has no Batch API"
     if account.key is None and (row is None or row.needs_key):
-        no_batch = no_batch or "batches need a key of the gateway's own: a caller's is not kept"
+        no_batch = no_batch or "it needs a key of the gateway's own"
     no_flex = None if row is not None and row.flex else f"{account.name} has no flex tier"
     return Offers(
         direct=closed("direct", None),

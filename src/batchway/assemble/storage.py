@@ -145,6 +145,7 @@ async def work_on_jobs(
         tools.clock,
         policy=job_policy(settings),
         window=settings.completion_window,
+        metadata=settings.metadata_pairs(),
         lease=settings.lease * 2,
         learning=storage.learning,
         naming=Naming(tools.ids),

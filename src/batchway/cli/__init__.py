@@ -16,6 +16,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+GATEWAY = "http://127.0.0.1:8080"
+
 keys = typer.Typer(help="Gateway keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
@@ -54,6 +56,27 @@ def start(
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Listen beyond this machine without gateway keys.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Requests that close a window of the batch lane [100].")
+    ] = None,
+    flush_interval: Annotated[
+        float | None, typer.Option(help="Seconds after which such a window closes at the latest [300].")
+    ] = None,
+    idle_timeout: Annotated[
+        float | None, typer.Option(help="Seconds without a newcomer after which it closes [3600].")
+    ] = None,
+    poll_interval: Annotated[
+        float | None, typer.Option(help="Seconds between two looks at a provider's batch [60].")
+    ] = None,
+    batch_metadata: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE put on every provider batch; may be repeated.")
+    ] = None,
+    events: Annotated[
+        str | None, typer.Option(help="File for the lifecycle of provider batches as JSON lines; - is standard output.")
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="The store: a path, a postgresql:// URL, or none [the user's data folder].")
+    ] = None,
     config: Config = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start again when the source changes (development).")
@@ -64,6 +87,9 @@ def start(
 
     flags = {
         "host": host, "port": port, "profile": profile, "log_level": log_level, "insecure": insecure, "config": config,
+        "batch_size": batch_size, "flush_interval": flush_interval, "idle_timeout": idle_timeout,
+        "poll_interval": poll_interval, "batch_metadata": tuple(batch_metadata) if batch_metadata else None,
+        "events": events, "database_url": database_url,
     }  # fmt: skip
     starting.start({name: value for name, value in flags.items() if value is not None}, sandbox=sandbox, reload=reload)
 
@@ -155,16 +181,189 @@ def simulate(
     simulating.simulate(asked, {"config": config} if config else {})
 
 
+Url = Annotated[str, typer.Option(help="Address of the gateway.")]
+AdminKey = Annotated[
+    str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key of scope admin, where keys are.")
+]
+Store = Annotated[str | None, typer.Option("--database-url", help="The store [as the settings say].")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Limit = Annotated[int, typer.Option(min=1, help="So many at most.")]
+
+
+def _flags(**given: object) -> dict[str, object]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@app.command()
+def status(url: Url = GATEWAY, key: AdminKey = None, json: Json = False) -> None:
+    """What a running gateway says of itself: health, requests, money, queues and batches."""
+    from batchway.cli import remote
+
+    remote.status(remote.Where(url, key), json=json)
+
+
+@app.command()
+def flush(
+    provider: Annotated[str, typer.Argument(help="Whose windows are closed.")],
+    url: Url = GATEWAY,
+    key: AdminKey = None,
+    json: Json = False,
+) -> None:
+    """Close the open windows of a provider now: what waits in them becomes batches."""
+    from batchway.cli import remote
+
+    remote.flush(remote.Where(url, key), provider, json=json)
+
+
+@app.command()
+def purge(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Seconds since they were formed.")] = None,
+    status: Annotated[str | None, typer.Option(help="Of the provider, such as failed,expired.")] = None,
+    batch_id: Annotated[str | None, typer.Option(help="This one; it is cancelled first if it is active.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="In the store itself, without a gateway.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    url: Url = GATEWAY,
+    key: AdminKey = None,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show finished batches no more; their answers and charges stay."""
+    from batchway.cli import remote
+
+    which = remote.Purge(older_than=older_than, status=status, batch_id=batch_id, dry_run=dry_run)
+    if local:
+        remote.purge_local(_flags(database_url=database_url, config=config), which, json=json)
+    else:
+        remote.purge(remote.Where(url, key), which, json=json)
+
+
+@app.command()
+def batches(
+    status: Annotated[str | None, typer.Option(help="Of the provider, such as completed,failed.")] = None,
+    limit: Limit = 50,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Provider batches, newest first, read from the store."""
+    from batchway.cli import bookkeeping
+
+    bookkeeping.list_batches(_flags(database_url=database_url, config=config), status, limit, json=json)
+
+
+@app.command()
+def requests(
+    status: Annotated[str | None, typer.Option(help="pending, completed, failed or cancelled.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Where they went.")] = None,
+    model: Annotated[str | None, typer.Option(help="What they asked.")] = None,
+    lane: Annotated[str | None, typer.Option(help="direct, flex or batch.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose they are.")] = None,
+    limit: Limit = 50,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Requests, newest first, read from the store."""
+    from batchway.cli import bookkeeping
+
+    flags = _flags(database_url=database_url, config=config)
+    asked = {"status": status, "provider": provider, "model": model, "lane": lane, "tenant": tenant}
+    bookkeeping.list_requests(flags, asked, limit, json=json)
+
+
+@app.command()
+def explain(
+    request_id: Annotated[str, typer.Argument(help="As the answer's request_id says.")],
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Follow one request: what happened to it in order, why, and what it cost."""
+    from batchway.cli import bookkeeping
+
+    bookkeeping.explain(_flags(database_url=database_url, config=config), request_id, json=json)
+
+
+@app.command()
+def ledger(
+    by: Annotated[str, typer.Option(help="What to sum by: day, lane, model, key, with commas between.")] = "day,lane",
+    days: Annotated[int, typer.Option(min=1, help="So many days back, today included (UTC).")] = 30,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """What was paid, and what the same requests would have cost alone and directly."""
+    from batchway.cli import bookkeeping
+
+    groups = [name.strip() for name in by.split(",") if name.strip()]
+    bookkeeping.ledger(_flags(database_url=database_url, config=config), groups, days, tenant, json=json)
+
+
+@app.command()
+def doctor(
+    sandbox: Annotated[str | None, typer.Option(help="Address of a sandbox that stands in for all providers.")] = None,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Which providers have keys, answer, and offer which lanes; and whether the store is safe. Ends with 1 if not."""
+    from batchway.cli import doctoring
+
+    if not doctoring.diagnose(_flags(database_url=database_url, config=config), sandbox, json=json):
+        raise typer.Exit(1)
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Name of the key; its requests are this tenant's.")],
     scope: Annotated[str, typer.Option(help="infer, or admin for management too.")] = "infer",
     tenant: Annotated[str | None, typer.Option(help="Whose data it is [the key's name].")] = None,
+    profile: Annotated[str | None, typer.Option(help="Its defaults: transparent, saver or batcher.")] = None,
+    lanes: Annotated[str | None, typer.Option(help="The lanes that it may use, with commas between.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds that its requests may take by default.")] = None,
+    reuse: Annotated[str | None, typer.Option(help="off, auto or all.")] = None,
+    packing: Annotated[str | None, typer.Option(help="never, auto or always.")] = None,
+    retention: Annotated[str | None, typer.Option(help="Seconds that bodies are kept, or none.")] = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Store nothing: print a line for the settings.")] = False,
+    database_url: Store = None,
+    config: Config = None,
 ) -> None:
-    """Make a gateway key: prints it once, and the line for the settings."""
-    from batchway.cli import showing
+    """Make a gateway key: prints it once; the store keeps its hash, or `--print` gives the line for the settings."""
+    from batchway.cli import keyring
 
-    showing.create_key(name, scope, tenant)
+    given = _flags(
+        name=name, scope=scope, tenant=tenant, profile=profile, deadline=deadline, reuse=reuse, packing=packing,
+        lanes=lanes.split(",") if lanes else None,
+        retention=retention if retention in (None, "none") else keyring.seconds(retention),
+    )  # fmt: skip
+    keyring.create(_flags(database_url=database_url, config=config), given, print_only=print_only)
+
+
+@keys.command("list")
+def list_keys(
+    revoked: Annotated[bool, typer.Option("--revoked", help="Those too that were revoked.")] = False,
+    database_url: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the gateway keys of the store."""
+    from batchway.cli import keyring
+
+    keyring.show(_flags(database_url=database_url, config=config), revoked=revoked, json=json)
+
+
+@keys.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
+    database_url: Store = None,
+    config: Config = None,
+) -> None:
+    """Revoke a gateway key of the store."""
+    from batchway.cli import keyring
+
+    keyring.revoke(_flags(database_url=database_url, config=config), name)
 
 
 def main() -> None:

@@ -3,16 +3,21 @@
 import functools
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import structlog
 import typer
 
 from batchway import sandbox as simulated
-from batchway.assemble import Gateway, load_settings, make_sandbox
+from batchway.assemble import Gateway, LiveClock, load_settings, make_sandbox
+from batchway.assemble.storage import NONE, no_batch_lane, store_url
+from batchway.engine.lifecycle import Lifecycle
+from batchway.ports import Listener
 from batchway.server import serving
 from batchway.settings import Settings
+from batchway.wire.endpoints import FRONTS
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -40,7 +45,6 @@ def configure_logging(settings: Settings) -> None:
 def start(flags: Mapping[str, object], *, sandbox: bool, reload: bool) -> None:
     """Run until SIGINT or SIGTERM."""
     settings = load_settings(flags).settings
-    serving.check_address(settings)
     listener = serving.bind(settings.host, settings.port)
     if reload:
         _start_again_on_change(flags, sandbox, listener)
@@ -51,12 +55,32 @@ def start(flags: Mapping[str, object], *, sandbox: bool, reload: bool) -> None:
 def _run(flags: Mapping[str, object], sandbox: bool, sockets: list[socket.socket]) -> None:
     settings = load_settings(flags).settings
     configure_logging(settings)
-    serving.run(
-        settings,
-        sandbox=simulated_providers if sandbox else None,
-        listener=sockets[0],
-        announce=functools.partial(_announce, sandbox=sandbox),
-    )
+    with _lifecycle(settings) as listeners:
+        serving.run(
+            settings,
+            sandbox=simulated_providers if sandbox else None,
+            listener=sockets[0],
+            listeners=listeners,
+            announce=functools.partial(_announce, sandbox=sandbox),
+        )
+
+
+@contextmanager
+def _lifecycle(settings: Settings) -> Iterator[Sequence[Listener]]:
+    """Whoever writes lifecycle events, if that is asked for; the last one says that the gateway ends."""
+    if settings.events is None:
+        yield ()
+        return
+    with nullcontext(sys.stdout.buffer) if settings.events == "-" else Path(settings.events).open("ab") as file:
+
+        def write(line: bytes) -> None:
+            file.write(line)
+            file.flush()
+
+        paths = {front.endpoint: f"/v1{front.path}" for front in FRONTS.values()}
+        lifecycle = Lifecycle(write, dict(settings.metadata_pairs()), paths, LiveClock().now)
+        yield (lifecycle,)
+        lifecycle.closing()
 
 
 def _start_again_on_change(flags: Mapping[str, object], sandbox: bool, listener: socket.socket) -> None:
@@ -81,11 +105,21 @@ def _announce(address: str, served: Gateway, *, sandbox: bool) -> None:
             lines.append(f"  {name}: its key is configured; a caller's own bearer is not forwarded")
     if not any(account.key for account in served.accounts.values()):
         lines.append("No provider key is configured: callers' own bearers are forwarded, each its own tenant.")
+    lines.append(_store_line(served.settings))
     if served.settings.keys:
-        lines.append(f"Gateway keys: {len(served.settings.keys)}; every request needs one.")
-    else:
+        lines.append(f"Gateway keys: {len(served.settings.keys)} in the settings; every request needs one.")
+    elif served.settings.database_url == NONE:
         lines.append("No gateway keys: everyone on this machine may use it.")
+    else:
+        lines.append("Gateway keys: those in the store (`batchway keys list`); without any everyone here may use it.")
     typer.echo("\n".join(lines), err=True)
+
+
+def _store_line(settings: Settings) -> str:
+    place, why_not = store_url(settings), no_batch_lane(settings)
+    if place is None:
+        return "Store: none, so that there is no batch lane and no record (database_url=none)."
+    return f"Store: {place.rpartition('@')[2]}" + (f"; no batch lane: {why_not}" if why_not else "")
 
 
 def sandbox(host: str, port: int) -> None:

@@ -13,7 +13,7 @@ from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key
 from batchway.core.router import resolve_model
 from batchway.core.types import Hints, Lane, Prompt, Request
 from batchway.engine.choosing import AUTO, Choosing
-from batchway.wire import body, chat, hints
+from batchway.wire import body, chat, hints, packed
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
 
@@ -193,6 +193,7 @@ class Intake:
             body=content,
             prompt=prompt,
             pack_key=_pack_key(content, prompt) if packing != "never" else None,
+            apart=packed.apart(content) if packing != "never" else None,
             fingerprint=fingerprint(
                 tenant, provider, front.endpoint, _canonical(content), manner(packing, said.optimize or "off")
             ),

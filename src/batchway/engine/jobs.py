@@ -7,7 +7,7 @@ told. This process may die anywhere in between; whoever claims the job next goes
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from msgspec import Struct, structs
@@ -101,13 +101,15 @@ class Jobs:
         *,
         policy: JobPolicy,
         window: str,
+        metadata: tuple[tuple[str, str], ...],
         lease: float,
         learning: Learning,
         naming: Naming,
         dice: Dice,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`accounts` by id; `window`: the completion window that is asked for; `lease`: seconds that a job is held."""
+        """`accounts` by id; `window`: the completion window that is asked for; `metadata`: put on every batch;
+        `lease`: seconds that a job is held."""
         self._store = store
         self._sender = sender
         self._calls = JobCalls(store, sender)
@@ -117,6 +119,7 @@ class Jobs:
         self._clock = clock
         self._policy = policy
         self._window = window
+        self._metadata = metadata
         self._lease = lease
         self._learning = learning
         self._naming = naming
@@ -220,6 +223,7 @@ class Jobs:
             n=len(share.requests),
             size=share.size,
             tokens=share.tokens,
+            metadata=self._metadata,
             created_at=now,
             next_at=now,
         )
@@ -459,4 +463,16 @@ def _sorted(commands: Sequence[JobCommand]) -> tuple[JobAction | None, tuple[Job
 
 def _reason(commands: Sequence[JobCommand], fact: facts.JobFact) -> str:
     """Why it is as it is now: what the first command says, else what happened."""
-    return commands[0].why if commands else type(fact).__name__.lower()
+    if commands:
+        return commands[0].why
+    told = _TOLD.get(type(fact))
+    return type(fact).__name__.lower() if told is None else told(fact)
+
+
+_TOLD: Mapping[type, Callable[[Any], str]] = {
+    facts.Submitted: lambda fact: f"the provider made it: {fact.batch.id}",
+    facts.Polled: lambda fact: f"the provider says: {fact.batch.said}",
+    facts.PollFailed: lambda fact: f"it could not be looked at: {fact.fault.message}",
+    facts.Ingested: lambda fact: f"{fact.done} answers and {fact.failed} faults were read",
+    facts.FilesDeleted: lambda _: "our files at the provider are deleted",
+}

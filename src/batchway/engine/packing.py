@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from batchway.core.commands import Call, Packed
-from batchway.core.errors import UpstreamMalformed
+from batchway.core.errors import Untold
 from batchway.core.facts import Finished
 from batchway.core.limits import Report
 from batchway.core.packing import FORMATS, Missing
 from batchway.core.packing_worth import shares
 from batchway.core.types import Answer, Fault, Request, Usage
 from batchway.wire import packed
-
-UNTOLD = "unpacked"
-"""Code of the fault of an item whose answer could not be told apart: it is asked again singly."""
 
 
 def pack(call: Call, how: Packed) -> Request:
@@ -45,7 +42,7 @@ def _shares(whole: Usage | None, requests: Sequence[Request], texts: Sequence[st
 
 def _result(answer: Answer, text: str | Missing, share: Usage | None, place: int) -> Answer | Fault:
     if isinstance(text, Missing):
-        fault = UpstreamMalformed(f"in its packed call {text.reason}", code=UNTOLD).fault
+        fault = Untold(f"in its packed call {text.reason}").fault
         return structs.replace(fault, usage=share or Usage())
     return Answer(
         body=packed.part(answer.body, text, share, place),

@@ -88,7 +88,7 @@ class MistralBatchDialect(OpenAIBatchDialect):
             "input_files": [job.input_file_id],
             "endpoint": path_of(job.endpoint),
             "model": job.model,
-            "metadata": {TAG: job.submit_tag},
+            "metadata": {**dict(job.metadata), TAG: job.submit_tag},
             "timeout_hours": int(window_seconds(job.window) or 86_400) // 3600,
         }
         return self._outgoing("POST", "/batch/jobs", _encode(content))

@@ -159,7 +159,7 @@ class OpenAIBatchDialect:
             "input_file_id": job.input_file_id,
             "endpoint": path_of(job.endpoint),
             "completion_window": job.window,
-            "metadata": {TAG: job.submit_tag},
+            "metadata": {**dict(job.metadata), TAG: job.submit_tag},
         }
         return self._outgoing("POST", "/batches", _encode(content))
 
@@ -271,15 +271,8 @@ class OpenAIBatchDialect:
         return replace(self._direct.error_frame(error or unexplained), healthy=True)
 
     def _answer(self, content: bytes, endpoint: Endpoint, now: float) -> Answer | Fault:
-        read = FRONTS[endpoint].answer
         try:
-            return read(content, now)
-        except UnicodeDecodeError:
-            pass
-        except ValueError as error:
-            return self._malformed(f"a {endpoint} object in a result line", error)
-        try:
-            return read(repaired(content), now)
+            return FRONTS[endpoint].answer(repaired(content), now)
         except ValueError as error:
             return self._malformed(f"a {endpoint} object in a result line", error)
 

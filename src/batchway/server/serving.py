@@ -111,6 +111,7 @@ def run(
     *,
     sandbox: Callable[[], contextlib.AbstractAsyncContextManager[str]] | None = None,
     listener: socket.socket | None = None,
+    listeners: Sequence[Listener] = (),
     announce: Callable[[str, Gateway], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `sandbox` is entered first, and stands in for every provider."""
@@ -122,7 +123,9 @@ def run(
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with contextlib.AsyncExitStack() as stack:
             standing_in = await stack.enter_async_context(sandbox()) if sandbox else None
-            address, served = await stack.enter_async_context(serve(settings, sandbox=standing_in, listener=listener))
+            address, served = await stack.enter_async_context(
+                serve(settings, sandbox=standing_in, listener=listener, listeners=listeners)
+            )
             if announce is not None:
                 announce(address, served)
             await stop.wait()

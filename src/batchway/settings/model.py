@@ -104,6 +104,14 @@ def _check_origin(origin: str) -> str:
     return origin.lower()
 
 
+def _check_pair(text: str) -> str:
+    """Providers keep 16 pairs, keys of 64 and values of 512 characters (providers.md §3.3); one pair is our tag."""
+    key, equals, value = text.partition("=")
+    if not equals or not 0 < len(key) <= 64 or len(value) > 512 or key == "batchway":
+        raise ValueError("allowed is KEY=VALUE, at most 64 and 512 characters, and not the key 'batchway'")
+    return text
+
+
 def _read_models(value: object) -> object:
     try:
         models = json.loads(value) if isinstance(value, str) else value
@@ -236,6 +244,12 @@ class Settings(_Frozen):
     completion_window: str = _setting(
         "24h", "The window that batches are bought with; one that is not sold becomes the provider's.", min_length=1
     )
+    batch_metadata: tuple[Annotated[str, AfterValidator(_check_pair)], ...] = _setting(
+        (), "KEY=VALUE pairs put on every provider batch, beside our own tag.", max_length=15
+    )
+    events: str | None = _setting(
+        None, "A file that gets the lifecycle of provider batches as JSON lines; - is standard output.", min_length=1
+    )
     on_unknown: Literal["hold", "resubmit", "fail"] = _setting(
         "hold", "When nobody can say whether a batch was created: wait, create again (paid twice, perhaps), or fail."
     )
@@ -279,6 +293,15 @@ class Settings(_Frozen):
     models: Annotated[
         Mapping[str, Mapping[str, Any]], BeforeValidator(_read_models), AfterValidator(MappingProxyType)
     ] = _setting({}, "Prices and windows of models, laid over the catalogue; in a variable a JSON object.")
+
+    def metadata_pairs(self) -> tuple[tuple[str, str], ...]:
+        """`batch_metadata` taken apart."""
+        return tuple([_pair(text) for text in self.batch_metadata])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
 
 
 def variable(*path: str) -> str:

@@ -107,8 +107,9 @@ def closing_cancelled(m: Moment, job: Job, fact: facts.Cancelled) -> Job:
     return _go_on(m, job, stray_cancelled(job, fact))
 
 
-def closing_cancel_failed(_m: Moment, job: Job, fact: facts.CancelFailed) -> Job:
+def closing_cancel_failed(m: Moment, job: Job, fact: facts.CancelFailed) -> Job:
     """It is looked at again, and cancelled again if it lives."""
+    m.note("cancel_failed", told(fact.fault))
     return replace(job, last_error=told(fact.fault))
 
 

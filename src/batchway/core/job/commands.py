@@ -28,6 +28,7 @@ Noted = Literal[
     "window",
     "overdue",
     "strange_status",
+    "cancel_failed",
 ]
 
 

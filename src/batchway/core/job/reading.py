@@ -100,6 +100,7 @@ def successor(
         size=size,
         tokens=tokens,
         content_hash=content_hash,
+        metadata=job.metadata,
         created_at=now,
         not_before=requeue.not_before,
         attempt=requeue.attempt,

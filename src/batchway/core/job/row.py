@@ -67,6 +67,8 @@ class Job(Struct, frozen=True, kw_only=True):
     tokens: int
     """Input tokens of all rows, for the provider's limit on what is enqueued."""
     content_hash: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Its owner's, put on the batch beside our tag where the provider keeps such."""
     created_at: float
     not_before: float = 0.0
     attempt: int = 1

@@ -176,6 +176,7 @@ def cancel_taken(m: Moment, job: Job, fact: facts.Cancelled) -> Job:
 
 def cancel_failed(m: Moment, job: Job, fact: facts.CancelFailed) -> Job:
     """The wish stays: the next look shows whether it is over, and cancels again if not."""
+    m.note("cancel_failed", told(fact.fault))
     job = replace(job, last_error=told(fact.fault))
     return job if fact.batch_id == job.provider_batch_id else _poll(m, job)
 
