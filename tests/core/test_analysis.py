@@ -296,6 +296,17 @@ def test_what_is_not_given_has_its_default() -> None:
     assert read_analysis({"reasons": {"task": "mine"}}).reasons == Reasons(task="mine")
 
 
+def test_what_is_given_is_laid_over_what_was_found() -> None:
+    found = analyse_text("Write a poem")
+    laid = read_analysis({"task": "chat", "output_tokens": 7}, over=found)
+    assert (laid.task, laid.output_tokens) == ("chat", 7)
+    assert (laid.complexity, laid.input_tokens) == (found.complexity, found.input_tokens)
+    assert (laid.reasons.task, laid.reasons.output_tokens) == ("as given", "as given")
+    assert laid.reasons.complexity == found.reasons.complexity
+    assert read_analysis({}, over=found) == found
+    assert read_analysis({"task": "chat", "reasons": {"task": "mine"}}, over=found).reasons.task == "mine"
+
+
 @pytest.mark.parametrize(
     ("given_json", "param", "said"),
     [

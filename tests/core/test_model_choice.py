@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from batchway.core.analysis import LEVELS, Analysis
+from batchway.core.catalog import Catalog, Model, Rates, Step
 from batchway.core.errors import BadRequest
-from batchway.core.model_choice import ModelOption, select_model
+from batchway.core.model_choice import ModelOption, choose_model, model_options, select_model
 from batchway.core.task_words import TASKS
+from batchway.core.types import Prompt
 
 
 def option(name: str, tier: int, **fields: Any) -> ModelOption:
@@ -104,3 +106,69 @@ def test_no_models() -> None:
     with pytest.raises(BadRequest, match="there are no models to choose from") as refused:
         select_model(Analysis(), ())
     assert refused.value.fault.param == "model"
+
+
+# From the catalogue
+
+
+def priced(name: str, provider: str = "p", price: int | None = 10, **fields: Any) -> Model:
+    prices: dict[str, tuple[Step, ...]] = {} if price is None else {"direct": (Step(from_tokens=0, rates=flat(price)),)}
+    return Model(provider=provider, id=name, prices=prices, **fields)
+
+
+def flat(price: int) -> Rates:
+    return Rates(input=price, output=price, cached=price, cache_written=price)
+
+
+LUNA = priced("luna", tier=1, window=1_000)
+PLAIN = priced("plain", price=20, tier=1, abilities=("sampling",))
+SOL = priced("sol", price=50, tier=3, abilities=("reasoning",))
+NAMED = priced("named", price=1)
+CATALOG = Catalog.of([LUNA, PLAIN, SOL, NAMED])
+NAMES = [("p", name) for name in ("luna", "plain", "sol", "named", "gone")]
+
+
+def choice(prompt: Prompt | None = None, names: list[tuple[str, str]] = NAMES, **fields: Any) -> str:
+    return choose_model(prompt or Prompt(model="auto"), Analysis(**fields), names, CATALOG)[0].name
+
+
+def test_only_models_with_a_tier_are_options() -> None:
+    found = model_options(NAMES, CATALOG, 10)
+    assert [(each.name, each.tier, each.input_price, each.window, each.sampling) for each in found] == [
+        ("luna", 1, 10, 1_000, False),
+        ("plain", 1, 20, None, True),
+        ("sol", 3, 50, None, False),
+    ]
+    unknown = Catalog.of([priced("luna", price=None, tier=1)])
+    assert [each.input_price for each in model_options(NAMES, unknown, 10)] == [None]
+
+
+def test_the_prices_are_those_for_so_many_tokens() -> None:
+    steps = (Step(from_tokens=0, rates=flat(1)), Step(from_tokens=1_000, rates=flat(9)))
+    catalog = Catalog.of([Model(provider="p", id="luna", tier=1, prices={"direct": steps})])
+    assert [model_options(NAMES, catalog, tokens)[0].input_price for tokens in (999, 1_000)] == [1, 9]
+
+
+def test_a_choice_follows_analysis_and_names() -> None:
+    assert choice(task="classify", complexity="low") == "luna"
+    assert choice(task="classify", complexity="low", input_tokens=2_000) == "plain"
+    assert choice(task="reason", complexity="high") == "sol"
+    assert choice(task="reason", complexity="high", names=[("p", "luna")]) == "luna"
+    with pytest.raises(BadRequest, match="there are no models"):
+        choice(names=[("q", "luna"), ("p", "named")])
+
+
+@pytest.mark.parametrize("field", ["temperature", "top_p"])
+def test_who_samples_gets_a_model_known_to_take_it(field: str) -> None:
+    prompt = Prompt(model="auto", **{field: 0.0})  # type: ignore[arg-type]
+    assert choice(prompt, task="reason", complexity="high") == "plain"
+    with pytest.raises(BadRequest, match=f"{field}: none of the models to choose from is known to take it") as refused:
+        choice(prompt, names=[("p", "luna"), ("p", "sol")])
+    assert refused.value.fault.param == field
+
+
+@pytest.mark.parametrize("feature", ["audio", "images"])
+def test_what_is_not_text_is_not_chosen_for(feature: str) -> None:
+    with pytest.raises(BadRequest, match=f"a request with {feature}"):
+        choice(Prompt(model="auto", features=(feature, "tools")))
+    assert choice(Prompt(model="auto", features=("response_format", "stateful", "tools"))) == "luna"

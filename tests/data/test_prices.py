@@ -13,7 +13,7 @@ from batchway.core.catalog import Find, Model, Rates
 from batchway.core.cost import cost, dollars
 from batchway.core.errors import SettingsError
 from batchway.core.types import Usage
-from batchway.data.prices import LISTED, finder, read_model
+from batchway.data.prices import LISTED, finder, read_model, tiered
 
 TODAY = date(2026, 11, 20)
 
@@ -312,6 +312,9 @@ def test_a_row_holds_for_the_models_dated_names_and_its_providers_other_name() -
         ("o/m", {"window": 0}, ["window is 0", "whole number of tokens"]),
         ("o/m", {"max_output": 1.5}, ["max_output is 1.5"]),
         ("o/m", {"abilities": ["flying"]}, ["abilities is ['flying']", "embeddings, reasoning"]),
+        ("o/m", {"tier": 4}, ["tier is 4", "0: never chosen"]),
+        ("o/m", {"tier": True}, ["tier is True"]),
+        ("o/m", {"tier": "best"}, ["tier is 'best'"]),
     ],
 )
 def test_a_wrong_row_says_where_what_and_what_is_allowed(key: str, row: Mapping[str, object], parts: list[str]) -> None:
@@ -323,3 +326,37 @@ def test_a_wrong_row_says_where_what_and_what_is_allowed(key: str, row: Mapping[
 def test_two_rows_for_one_model_are_refused() -> None:
     with pytest.raises(SettingsError, match="keep one"):
         finder(TODAY, {"xai/grok-4.7": {"window": 1}, "grok/grok-4.7": {"window": 2}})
+
+
+# Models that may be chosen
+
+
+def test_every_model_with_a_tier_has_a_price_and_a_window(find: Find) -> None:
+    names = tiered()
+    assert len(names) == len(set(names)) > 15
+    for provider, name in names:
+        model = known(find, provider, name)
+        assert model.tier in (1, 2, 3), name
+        assert model.rates("direct", 100) is not None, name
+        assert model.window is not None, name
+
+
+def test_each_provider_ranks_its_own_and_the_better_cost_no_less(find: Find) -> None:
+    for provider in {provider for provider, _ in tiered()}:
+        cheapest: dict[int, int] = {}
+        for each, name in tiered():
+            model = known(find, each, name)
+            rates = model.rates("direct", 100)
+            if each == provider and model.tier is not None and rates is not None:
+                cheapest[model.tier] = min(rates.output, cheapest.get(model.tier, rates.output))
+        assert [price for _, price in sorted(cheapest.items())] == sorted(cheapest.values()), provider
+
+
+def test_the_owner_adds_models_and_takes_them_out() -> None:
+    rows = {"mine/llama": {"tier": 2}, "openai/gpt-6-luna": {"tier": 0}, "openai/gpt-6.1-sol": {"window": 5}}
+    assert ("mine", "llama") in tiered(rows)
+    find = finder(TODAY, rows)
+    assert known(find, "mine", "llama").tier == 2
+    assert known(find, "openai", "gpt-6-luna").tier is None
+    assert ("openai", "gpt-6.1-sol") in tiered(rows), "a row about something else leaves its tier"
+    assert known(find, "openai", "gpt-6.1-sol").tier == 3

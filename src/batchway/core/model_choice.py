@@ -42,10 +42,9 @@ _NEEDED: Mapping[Task, tuple[int, int, int]] = {
 }
 
 
-_UNSEEN = {
+_UNSEEN: Mapping[str, str] = {
     "audio": "whether a model hears is not known here",
     "images": "whether a model sees is not known here",
-    "stateful": "the model that began it goes on with it",
 }
 """Features of a prompt for which no model can be chosen, and why."""
 

@@ -77,10 +77,13 @@ AS_OF: Final = date(2026, 11, 20)
 
 
 def tiered(overlay: Mapping[str, Mapping[str, object]] | None = None) -> tuple[tuple[str, str], ...]:
-    """The (provider, model) whose rows give a tier, ours in their order, then the owner's: those that may be chosen."""
-    rows = {**_load_shipped()["models"], **(overlay or {})}
-    names = [key.partition("/") for key, row in rows.items() if row.get("tier")]
-    return tuple((provider, name) for provider, _, name in names)
+    """The (provider, model) whose rows give a tier, ours in their order, then the owner's: those that may be chosen.
+
+    An owner's row that takes the tier away (0) does not take the name out: `Model.tier` says what holds.
+    """
+    rows = (*_load_shipped()["models"].items(), *(overlay or {}).items())
+    names = dict.fromkeys(key for key, row in rows if row.get("tier"))
+    return tuple((provider, name) for provider, _, name in (key.partition("/") for key in names))
 
 
 def finder(today: date, overlay: Mapping[str, Mapping[str, object]] | None = None) -> Find:
