@@ -45,5 +45,9 @@ def latest(value: Any) -> float | None:
 
 
 def repaired(content: bytes) -> bytes:
-    """Valid UTF-8, what is not becoming U+FFFD: the answer is paid for."""
-    return content.decode(errors="replace").encode()
+    """The same where it is UTF-8. What is not becomes U+FFFD: the answer is paid for, and its caller has to read it."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return content.decode(errors="replace").encode()
+    return content

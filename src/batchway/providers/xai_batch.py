@@ -110,8 +110,8 @@ class XAIBatchDialect(OpenAIBatchDialect):
             batches = [self._batch(body.parse(bytes(entry))) for entry in page.batches]
         except ValueError as error:
             return self._malformed("a list of batches", error)
-        times = [batch.created_at or 0.0 for batch in batches]
-        if not times or times != sorted(times, reverse=True) or times[0] == times[-1]:
+        times = [batch.created_at for batch in batches if batch.created_at is not None]
+        if len(times) < len(batches) or times != sorted(times, reverse=True) or times[:1] == times[-1:]:
             batches = [replace(batch, created_at=None) for batch in batches]
         return BatchPage(batches=tuple(batches), after=(page.pagination_token or None) if batches else None)
 
