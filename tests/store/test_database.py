@@ -12,6 +12,7 @@ from tests.store.conftest import Opens
 from tests.store.things import NOW, charge, entry
 
 from batchway.core.errors import SettingsError
+from batchway.core.turnaround import Turnaround
 from batchway.store import Database, Gap, Room, StoreDown, Taken, charges, learnt, requests
 from batchway.store.tables import owners, turnarounds
 

@@ -2,36 +2,15 @@
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, update
-from tests.store.things import FAULT, NOW, OWNER, answer, entry, job, request, result
+from sqlalchemy import Connection, Engine
+from tests.store.forming import claim, form, lapse
+from tests.store.things import OWNER, entry, job, request, result
 
 from batchway.core.job.facts import CancelAsked
-from batchway.store import answers, charges, events, jobs, requests, steps
-from batchway.store.events import Told
-from batchway.store.jobs import Held, JobRow, OpenRow
-from batchway.store.steps import JobStep, Successor
-from batchway.store.tables import jobs as table
+from batchway.store import answers, jobs, requests, steps
+from batchway.store.jobs import JobRow, OpenRow
 
 WISH = CancelAsked(by="admin", why="changed our mind", then="requeue")
-
-
-def form(connection: Connection, number: int = 1, rows: int = 3, **fields: object) -> list[str]:
-    """A job of new requests."""
-    asks = [f"a-{number}-{row}" for row in range(rows)]
-    requests.save(connection, [entry(ask) for ask in asks])
-    assert jobs.form(connection, job(number, n=rows, **fields), asks, OWNER) == []
-    return asks
-
-
-def claim(connection: Connection, owner: str = "me", seconds: float = 3600) -> Held:
-    """The one job that can be taken."""
-    (held,) = jobs.claim(connection, owner, seconds, 10)
-    return held
-
-
-def lapse(connection: Connection) -> None:
-    """Let all leases be over."""
-    connection.execute(update(table).values(lease_until=0.0))
 
 
 def test_a_job_comes_back_as_it_was_formed(connection: Connection) -> None:
@@ -185,95 +164,38 @@ def test_batches_of_other_jobs_of_the_account_are_known(connection: Connection) 
     assert set(jobs.by_tags(connection, ["tag-0001", "tag-0004", "tag-none"])) == {"tag-0001", "tag-0004"}
 
 
-# Steps
-
-
-def test_a_step_is_written_as_one(connection: Connection) -> None:
-    asks = form(connection)
-    held = claim(connection)
-    told = Told(at=NOW, tenant="t", kind="polled", reason="it was time", job_id="j-1")
-    results = (result(asks[0]), result(asks[1], outcome=FAULT, charges=()))
-
-    step = JobStep(held=held, job=replace(held.job, done=1, failed=1), results=results, told=(told,))
-    assert steps.take(connection, step) == [True, True]
-
-    assert jobs.count_rows(connection, "j-1") == {"done": 1, "failed": 1, "open": 1}
-    assert requests.load_many(connection, asks).keys() == set(asks)
-    assert answers.find(connection, "t", asks[0]).outcome == answer()  # type: ignore[union-attr]
-    assert events.of_job(connection, "j-1") == [told]
-    assert claim(connection).job.done == 1
-
-
-def test_a_step_of_one_who_was_fenced_off_leaves_nothing(connection: Connection) -> None:
-    asks = form(connection)
-    old = claim(connection)
-    lapse(connection)
-    claim(connection, "new")
-    told = Told(at=NOW, tenant="t", kind="polled", reason="it was time", job_id="j-1")
-
-    assert steps.take(connection, JobStep(held=old, job=old.job, results=(result(asks[0]),), told=(told,))) is None
-
-    assert jobs.count_rows(connection, "j-1") == {"open": 3}
-    assert answers.find(connection, "t", asks[0]).status == "pending"  # type: ignore[union-attr]
-    assert charges.of_request(connection, "t", asks[0]) == []
-    assert charges.of_request(connection, "t", "overhead") == []
-    assert events.of_job(connection, "j-1") == []
-
-
-def test_results_that_are_read_again_change_and_cost_nothing(connection: Connection) -> None:
-    asks = form(connection)
-    for outcome in (answer(), answer("other"), FAULT):
-        held = claim(connection)
-        steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0], outcome=outcome),)))
-
-    assert answers.find(connection, "t", asks[0]).outcome == answer()  # type: ignore[union-attr]
-    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}
-    assert charges.of_request(connection, "t", "overhead") == []
-
-
-def test_the_row_of_a_rescued_request_ends_and_is_charged_as_paid_twice(connection: Connection) -> None:
-    asks = form(connection)
-    answers.add(connection, [result(asks[0], outcome=answer("direct"), via="direct", charges=())])
-    held = claim(connection)
-
-    assert steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0]),))) == [False]
-
-    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}
-    assert [late.call_id for late in charges.of_request(connection, "t", "overhead")] == [f"call-{asks[0]}"]
-
-
-def test_unanswered_rows_go_to_another_job(connection: Connection) -> None:
+def test_the_rows_without_an_outcome_are_those_whose_requests_wait(connection: Connection) -> None:
     asks = form(connection, rows=4)
-    held = claim(connection)
-    steps.take(connection, JobStep(held=held, job=held.job, results=(result(asks[0]),), release=False))
-    answers.add(connection, [result(asks[1], via="direct")])
+    steps.land(connection, claim(connection), [result(asks[0])])
+    answers.add(connection, [result(asks[1], via="direct", charges=())])
 
-    rest = jobs.unanswered(connection, "j-1")
-    assert rest == [
+    assert jobs.unanswered(connection, "j-1") == [
         OpenRow(position=place, ask=asks[place], size=request(asks[place]).size, tokens=12) for place in (2, 3)
     ]
-    successor = Successor(job=job(2, n=2, attempt=2), asks=tuple(row.ask for row in rest))
-    step = JobStep(held=held, job=replace(held.job, state="closing"), successors=(successor,))
-    assert steps.take(connection, step) == []
-
-    assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 1, "requeued": 2}
-    assert [row.ask for row in jobs.rows(connection, "j-2")] == asks[2:]
-    found = requests.load_many(connection, asks)
-    assert [(found[ask].job_id, found[ask].attempts) for ask in asks[2:]] == [("j-2", 2)] * 2
-    # A line of the first job that shows up after all belongs to nobody's answer.
-    again = next(held for held in jobs.claim(connection, "me", 60, 10) if held.job.id == "j-1")
-    assert steps.take(connection, JobStep(held=again, job=again.job, results=(result(asks[2]),))) == [False]
 
 
-def test_rows_that_leave_the_lane_are_their_owners_again(connection: Connection) -> None:
-    asks = form(connection)
-    held = claim(connection)
+def test_jobs_at_their_provider_are_hurried(connection: Connection) -> None:
+    form(connection, 1, provider_batch_id="batch_1", next_at=4e9)
+    form(connection, 2, next_at=4e9)
+    form(connection, 3, provider_batch_id="batch_3", state="done", next_at=None)
 
-    steps.take(connection, JobStep(held=held, job=held.job, rerouted=tuple(asks[:2]), reroute_to="owner-2"))
+    assert jobs.hurry(connection) == ["j-1"]
 
-    assert jobs.count_rows(connection, "j-1") == {"open": 1, "requeued": 2}
-    assert [requests.load_many(connection, asks)[ask].job_id for ask in asks] == [None, None, "j-1"]
-    assert jobs.form(connection, job(2, n=2), asks[:2], "owner-2") == []
+    assert claim(connection).job.id == "j-1"
+
+
+def test_when_the_next_job_is_due_counts_leases_and_wishes(connection: Connection) -> None:
+    assert jobs.seconds_to_next(connection) is None
+    form(connection, 1, next_at=4e9)
+    assert (jobs.seconds_to_next(connection) or 0) > 3600
+
+    form(connection, 2)
+    assert (jobs.seconds_to_next(connection) or 0) < 0
+    claim(connection, seconds=600)
+    assert jobs.seconds_to_next(connection) == pytest.approx(600, abs=60)
+
+    assert jobs.ask_to_cancel(connection, "j-1", WISH)
+    assert jobs.seconds_to_next(connection) == pytest.approx(0, abs=60)
 
 
 def test_of_those_who_claim_at_once_each_gets_its_own(engine: Engine) -> None:

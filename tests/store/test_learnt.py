@@ -3,8 +3,8 @@
 from sqlalchemy import Connection
 from tests.store.things import NOW
 
-from batchway.store import Gap, learnt
 from batchway.core.turnaround import Turnaround
+from batchway.store import Gap, learnt
 
 
 def test_turnarounds_are_read_from_a_time_on_and_forgotten(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from batchway.core.job import Job, shares, successor
 from batchway.core.job.commands import Fail, JobWrite, Learn, Note, Requeue, Reroute
+from batchway.core.job.forming import FRAMING
 from batchway.core.types import Answer, Fault
 from batchway.ports import Berth, Held, Occupied, Pending, Successor
 from batchway.store import answers, events, jobs, learnt, requests
@@ -123,7 +124,7 @@ def _requeue(draft: _Draft, write: Requeue) -> None:
             id=name.id,
             submit_tag=name.tag,
             n=len(some),
-            size=sum(row.size for row in some),
+            size=sum(row.size + FRAMING for row in some),
             tokens=sum(row.tokens or 0 for row in some),
             now=draft.now,
         )
