@@ -412,7 +412,8 @@ class World:
         assert command.call_id not in self.flights
         assert command.requests
         assert command.lane != "batch"
-        assert command.attempt <= self.policy.max_retries + 2
+        # The retries of a packed call, the single one after it, and the one after a lane was tried in vain.
+        assert command.attempt <= self.policy.max_retries + 3
         assert set(command.riders) <= self.waiting.keys()
         self._check_saved(command.requests)
         assert (command.packed is not None) == (len(command.requests) > 1)

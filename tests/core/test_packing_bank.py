@@ -1,14 +1,14 @@
-"""The bank: what may be risked is a share of what was spent without it, and what was saved."""
+"""The bank: what may be risked is what was saved, and what the owner allows."""
 
 import random
 
 import pytest
 
-from batchway.core.packing_bank import Bank
+from batchway.core.packing_bank import HOUSE, Bank
 
 
 def test_nothing_is_risked_before_anything_was_spent() -> None:
-    bank = Bank(share=0.01)
+    bank = Bank(risk=0.01)
     assert not bank.allows("a", 1)
     bank.paid_singly("a", 1000)
     assert bank.allows("a", 10)
@@ -23,6 +23,18 @@ def test_a_stake_is_there_from_the_start_but_pays_for_no_sample() -> None:
     assert not bank.affords("a", 1)
 
 
+def test_nothing_of_the_owners_money_is_risked_unasked() -> None:
+    bank = Bank()
+    bank.paid_singly("a", 10**15)
+    assert not bank.allows("a", 1)
+    bank.saved_elsewhere("a", 1000)
+    assert bank.allows("a", 100)
+    assert not bank.allows("a", 101)
+    assert not bank.affords("a", 1)
+    bank.saved_elsewhere("a", -1100)
+    assert not bank.allows("a", 1)
+
+
 def test_what_is_under_way_is_not_risked_twice() -> None:
     bank = Bank(stake=100)
     bank.hold("a", 60)
@@ -35,7 +47,7 @@ def test_what_is_under_way_is_not_risked_twice() -> None:
 
 
 def test_a_loss_must_be_earned_again() -> None:
-    bank = Bank(stake=100, share=0.5)
+    bank = Bank(stake=100, risk=0.5)
     bank.hold("a", 100)
     bank.settle("a", 100, -100)
     assert not bank.allows("a", 1)
@@ -65,14 +77,17 @@ def test_the_account_longest_unused_is_forgotten_unless_something_is_under_way()
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_bound_holds_at_every_moment_whatever_happens(seed: int) -> None:
-    """A world that mostly loses: what was paid never exceeds single calls by more than stake and share."""
+    """A world that mostly loses: what was paid never exceeds what is allowed."""
     dice = random.Random(seed)
-    bank = Bank(stake=50, share=0.01)
+    bank = Bank(stake=50, risk=0.01)
     under_way: list[int] = []
-    lost = singly = 0
+    lost = singly = elsewhere = 0
     for _ in range(3000):
         price = dice.randint(1, 40)
-        if bank.allows("a", price):
+        if dice.random() < 0.1:
+            bank.saved_elsewhere("a", price)
+            elsewhere += price
+        elif bank.allows("a", price):
             bank.hold("a", price)
             under_way.append(price)
         else:
@@ -83,5 +98,5 @@ def test_the_bound_holds_at_every_moment_whatever_happens(seed: int) -> None:
             saved = dice.randint(-price, price // 3)
             bank.settle("a", price, saved)
             lost -= saved
-        assert lost + sum(under_way) <= 50 + 0.01 * singly
+        assert lost + sum(under_way) <= 50 + 0.01 * singly + HOUSE * elsewhere
     assert lost > 50

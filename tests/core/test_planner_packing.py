@@ -187,7 +187,7 @@ def test_the_guard_asks_singly_as_well_and_nobody_pays_for_it() -> None:
     desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=6), pack_stake=10**13, cache_ttl=0))
     sampled, different, closed = 0, 0, ""
     for round_number in range(40):
-        commands = close(desk, *[f"{round_number} {item}" for item in range(6)], packing="auto", tokens=1800)
+        commands = close(desk, *[f"{round_number} {item}" for item in range(6)], packing="auto", tokens=1500)
         pending = calls(commands)
         closed = pending[-1].why
         while pending:
@@ -206,6 +206,6 @@ def test_the_guard_asks_singly_as_well_and_nobody_pays_for_it() -> None:
         if sampled:
             break
     assert sampled and different
-    after = close(desk, *[f"after {item}" for item in range(6)], packing="auto", tokens=1800)
+    after = close(desk, *[f"after {item}" for item in range(6)], packing="auto", tokens=1500)
     assert all(len(call.requests) == 1 for call in calls(after)), closed
     assert "packing is off for this model" in calls(after)[0].why

@@ -22,6 +22,7 @@ BatchwayError
     │   ├── UpstreamTimeout   504  sent, no answer in time: the provider may still bill it
     │   ├── UpstreamCut       502  the answer broke off
     │   └── UpstreamMalformed 502  the answer is not what the endpoint promises
+    │       └── Untold        502  nothing in a packed call's answer is certain to be for this request
     └── Ours                  batchway's
         ├── Unconfigured      503  the gateway has no key for the provider
         ├── Stopping          503  shutting down: send it to another replica or try again
@@ -210,6 +211,12 @@ class UpstreamMalformed(Theirs):
 
     code = "upstream_malformed"
     billed = "unknown"
+
+
+class Untold(UpstreamMalformed):
+    """Nothing in a packed call's answer is certain to be for this request: it is asked again singly."""
+
+    code = "unpacked"
 
 
 class Ours(Refusal):

@@ -52,6 +52,8 @@ def _wrong_kind(request: Request, around: Circumstances) -> str | None:
         return f"the {request.endpoint} endpoint has no packed form"
     if prompt.features:
         return _FEATURES.get(prompt.features[0], f"it has {prompt.features[0]}")
+    if request.apart is not None:
+        return f"its {request.apart} may mean something else in a call of several"
     if prompt.stream:
         return "it is a stream"
     if prompt.n > 1:

@@ -74,6 +74,7 @@ class Tolerance(Struct, frozen=True, kw_only=True):
 RULES: Mapping[str, WindowRule] = MappingProxyType(
     {
         # The pack window of the OpenAI routes: seeds/000's wait, seeds/001's token budget, six items (`packing_guard`).
+        # Tokens are those of the last messages: what the requests have in common stands in their call once.
         "pack": WindowRule(max_wait=0.05, max_size=6, max_tokens=8_000, adaptive=True),
         # The job window of `start`: BATCH_TIMEOUT, BATCH_THRESHOLD and BATCH_MAX_IDLE of seeds/004.
         "job": WindowRule(max_wait=300.0, max_size=100, max_idle=3600.0),
@@ -97,6 +98,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The windows of packed calls."""
     job: WindowRule = RULES["job"]
     """The windows of provider batches."""
+    pack_format: Literal["xml", "json"] = "xml"
+    """How several requests are written into one (`core.packing`)."""
     pack_stake: int = 0
     """Picodollars that `packing=auto` may lose per tenant and model before it has saved any (`core.packing_bank`)."""
     pack_risk: float = 0.0

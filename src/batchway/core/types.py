@@ -96,6 +96,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     prompt: Prompt
     pack_key: str | None = None
     """Equal for two requests that differ in nothing but their last user text; None where packing was not asked for."""
+    apart: str | None = None
+    """A field of its body that may mean something else in a call of several, where packing was asked for."""
     fingerprint: str
     """Equal for two requests of one tenant exactly when the same answer would serve both; see `core.fingerprint`."""
     asked_at: float

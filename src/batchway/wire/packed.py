@@ -19,6 +19,41 @@ _BOUNDS = ("max_completion_tokens", "max_tokens")
 _messages = msgspec.json.Decoder(list[Raw])
 
 
+MEANT_ALIKE = UNANSWERING | {
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "seed",
+    "service_tier",
+    "store",
+    "temperature",
+    "top_p",
+    "verbosity",
+}
+"""Fields that say the same of a call of several as of each: not `stop`, which would end it at the first answer that has
+it, penalties, which count the words of all, or what nobody here knows."""
+
+_UNSAID = frozenset({b"null", b"0", b"0.0", b"false", b"{}", b"[]", b'""'})
+"""Values that ask for nothing."""
+
+
+def apart(content: bytes) -> str | None:
+    """The first field of a body that may mean something else in a call of several; None if there is none."""
+    return next(
+        (
+            name
+            for name, value in body.fields(content).items()
+            if name not in MEANT_ALIKE and bytes(value) not in _UNSAID
+        ),
+        None,
+    )
+
+
 class Unpacked(Struct, frozen=True, kw_only=True):
     """What a packed call's answer holds."""
 

@@ -33,9 +33,9 @@ def finished(plan: Plan, fact: facts.Finished) -> None:
     if flight.sample is not None:
         unpacking.sampled(plan, flight, fact.answers[0])
     else:
-        unpacking.finished(plan, flight, fact)
+        results = unpacking.finished(plan, flight, fact)
         length = fact.usage.input if fact.usage is not None else None
-        for seat, result in zip(flight.seats, fact.answers, strict=True):
+        for seat, result in zip(flight.seats, results, strict=True):
             seat.flight = None
             if isinstance(result, Fault):
                 _failed_seat(plan, seat, flight, result)
@@ -50,6 +50,7 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
     cost = charged(answer.usage, request, flight.lane, plan.catalog, length=length)
     if not seat.open:
         plan.out += book(request, flight.call_id, flight.lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
+        packing.saved(plan, request, -(cost or 0))
         return
     alone = answer.usage
     pack = flight.pack

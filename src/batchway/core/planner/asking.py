@@ -4,7 +4,7 @@ from batchway.core import errors, facts
 from batchway.core.commands import Join, Look, Refuse, Reply
 from batchway.core.cost import counterfactual
 from batchway.core.memory import Known
-from batchway.core.planner import ending, routing
+from batchway.core.planner import ending, leaving, packing, routing
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Seat
 from batchway.core.settlement import book
@@ -83,6 +83,7 @@ def _give(plan: Plan, request: Request, kept: Known, via: Via, why: str, *, book
     if not booked:
         plan.out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, plan.now)
     saved = 0 if booked else kept.worth
+        packing.saved(plan, request, kept.worth or 0)
     age = max(0.0, plan.now - kept.answer.finished_at)
     plan.out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
 

@@ -13,10 +13,7 @@ from batchway.core.packing_fit import NOT_TEXT, Circumstances, unfit
 from batchway.core.packing_worth import Load
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
-from batchway.core.types import Lane, Usage
-
-FORMAT = "xml"
-"""The format of packed calls. `python -m quality` compares them."""
+from batchway.core.types import Lane, Request, Usage
 
 
 def refusal(plan: Plan, seat: Seat) -> str | None:
@@ -25,11 +22,16 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
     closed = plan.offers[request.provider].packing
     if closed is not None:
         return closed
+    if seat.attempt:
+        return "it was sent before, and has no answer"
+    if seat.fitted is not None:
+        return "its earlier turns were shortened for its own question"
     seat.analysis = analyse(request.prompt)
     around = Circumstances(
-        format=FORMATS[FORMAT],
+        format=FORMATS[plan.policy.pack_format],
         model=plan.catalog.model(request.provider, request.prompt.model),
         expected_output=seat.analysis.output_tokens,
+        retained=request.retention != "none",
     )
     why = unfit(request, around)
     return why if why or request.pack_key is not None else NOT_TEXT
@@ -43,26 +45,39 @@ def patience(plan: Plan, seat: Seat) -> float:
 def group(plan: Plan, seats: Sequence[Seat], lane: Lane) -> Group:
     first = seats[0].request
     model = first.prompt.model
-    items = tuple([_item_tokens(plan, seat) for seat in seats])
+    items = tuple([item_tokens(plan, seat) for seat in seats])
     whole = [plan.gate.count(seat) for seat in seats]
     shared = max(0, min([all_of_it - item for all_of_it, item in zip(whole, items, strict=True)]))
     load = Load(shared=shared, items=items, answers=tuple(map(_expected_answer, seats)))
-    most = plan.policy.pack.max_tokens
     return Group(
         payer=first.tenant,
         provider=first.provider,
         model=model,
         packing=first.packing,
-        format=FORMAT,
+        format=plan.policy.pack_format,
         load=load,
         rates=plan.catalog.rates(first.provider, model, lane, shared + sum(items)),
         cached=plan.prefixes.share(first.provider, model),
-        room=max(1, most - shared) if most is not None else sum(items),
+        room=_room(plan, first, load),
         repeatable=first.prompt.temperature == 0 or first.prompt.seed is not None,
     )
 
 
-def _item_tokens(plan: Plan, seat: Seat) -> int:
+def _room(plan: Plan, request: Request, load: Load) -> int:
+    """Tokens of the items of a call, at most: as the policy says, and as the model's window holds beside the rest."""
+    bounds = [sum(load.items)]
+    if plan.policy.pack.max_tokens is not None:
+        bounds.append(plan.policy.pack.max_tokens)
+    model = plan.catalog.model(request.provider, request.prompt.model)
+    if model is not None and model.window is not None:
+        form = FORMATS[plan.policy.pack_format]
+        output = form.output_budget(load.answers)
+        bounds.append(model.window - load.shared - form.overhead - form.per_item * len(load.items) - output)
+    return max(1, min(bounds))
+
+
+def item_tokens(plan: Plan, seat: Seat) -> int:
+    """Tokens of what differs between the requests of a call."""
     prompt = seat.request.prompt
     if prompt.outline is not None:
         return prompt.outline.item or 0
@@ -77,9 +92,9 @@ def _expected_answer(seat: Seat) -> int:
 
 def packed(plan: Plan, party: Party) -> Packed | None:
     """How a party's call is packed; None if it is a single one."""
-    if len(party.seats) == 1:
+    if party.pack is None or len(party.seats) == 1:
         return None
-    form = FORMATS[FORMAT]
+    form = FORMATS[party.pack.group.format]
     prompts = [seat.request.prompt for seat in party.seats]
     bound = prompts[0].max_output
     nonces = make_nonces([prompt.last_user or "" for prompt in prompts], lambda: _digits(plan) + _digits(plan))
@@ -115,6 +130,12 @@ def alone(plan: Plan, seat: Seat, pack: Pack, share: Usage) -> Usage:
         output=max(1, share.output - FORMATS[pack.group.format].per_answer),
         cached=round(pack.group.load.shared * pack.group.cached),
     )
+
+
+def saved(plan: Plan, request: Request, picodollars: int) -> None:
+    """The request cost so much less than a single call, in another way than by packing: `auto` may risk a part of it."""
+    if picodollars and request.packing == "auto":
+        plan.packer.saved_elsewhere((request.tenant, request.provider, request.prompt.model), picodollars)
 
 
 def dropped(plan: Plan, call: Party | Flight) -> None:

@@ -60,7 +60,7 @@ class Plan:
         }
         self.gate = Gate(policy, bounds, counts, dice)
         self.batcher = Batcher()
-        self.packer = Packer(dice, bank=Bank(stake=policy.pack_stake), most=policy.pack.max_size)
+        self.packer = Packer(dice, bank=Bank(stake=policy.pack_stake, risk=policy.pack_risk), most=policy.pack.max_size)
         self.prefixes = Prefixes()
         self.seats = Seats()
         self.flights: dict[str, Flight] = {}

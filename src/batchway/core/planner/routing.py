@@ -115,7 +115,7 @@ def _depart(plan: Plan, seat: Seat) -> None:
         sending.send(plan, Party((seat,), seat.lane))
     else:
         rule = structs.replace(plan.policy.pack, adaptive=request.packing == "auto")
-        _open_window(plan, _pack_key(request, seat.lane), seat, rule)
+        _open_window(plan, _pack_key(request, seat.lane), seat, rule, packing.item_tokens(plan, seat))
 
 
 def _open_job_window(plan: Plan, seat: Seat) -> None:
@@ -124,10 +124,10 @@ def _open_job_window(plan: Plan, seat: Seat) -> None:
     _open_window(plan, key, seat, plan.policy.job)
 
 
-def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule) -> None:
+def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule, tokens: int) -> None:
     request = seat.request
     patience = packing.patience(plan, seat) if rule.adaptive else 1.0
-    ticket = Ticket(id=request.ask, tokens=plan.gate.count(seat), size=request.size, at=plan.now, patience=patience)
+    ticket = Ticket(id=request.ask, tokens=tokens, size=request.size, at=plan.now, patience=patience)
     leave_window(plan, plan.batcher.add(key, ticket, rule, plan.now))
 
 

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from batchway.core import facts
 from batchway.core.cost import charged
+from batchway.core.errors import Untold
 from batchway.core.gate import Party
 from batchway.core.limits import retry_at
 from batchway.core.packer import Outcome, Pack
@@ -20,23 +21,36 @@ CONTENT = frozenset({400, 413, 422, 451})
 """Statuses by which a provider refuses what was said, not who said it: one item may be the reason."""
 
 
-def finished(plan: Plan, flight: Flight, fact: facts.Finished) -> None:
+def finished(plan: Plan, flight: Flight, fact: facts.Finished) -> Sequence[Answer | Fault]:
     """A call came back: tell the packer, charge the parts that have no answer, and ask one item singly as well where
-    the guard wants to compare."""
+    the guard wants to compare. Gives what each request gets."""
     pack = flight.pack
     if pack is None:
-        return
+        return fact.answers
     if pack.size == 1:
         _learn_single(plan, pack, flight, fact)
-        return
-    answers = tuple([_said(result) for result in fact.answers])
+        return fact.answers
+    results = [_within_bound(plan, *each) for each in zip(flight.seats, fact.answers, strict=True)]
+    answers = tuple([_said(result) for result in results])
     outcome = Outcome(usage=fact.usage or Usage(), said=fact.said, answers=answers)
     plan.packer.unpacked(pack, outcome, plan.now)
-    for seat, result in zip(flight.seats, fact.answers, strict=True):
+    for seat, result in zip(flight.seats, results, strict=True):
         if isinstance(result, Fault) and result.usage is not None:
             _charge_lost(plan, seat, flight, result.usage, outcome.usage)
     if pack.sample is not None:
         _ask_sample(plan, flight, pack, answers)
+    return results
+
+
+def _within_bound(plan: Plan, seat: Seat, result: Answer | Fault) -> Answer | Fault:
+    """A call of its own would have cut the answer at the bound that the request gave: a longer one is not its answer."""
+    prompt = seat.request.prompt
+    if prompt.max_output is None or not isinstance(result, Answer) or result.said is None:
+        return result
+    if plan.counts.text(prompt.model, result.said) <= prompt.max_output:
+        return result
+    fault = Untold(f"in its packed call its answer has more than its {prompt.max_output} tokens").fault
+    return structs.replace(fault, usage=result.usage or Usage())
 
 
 def _learn_single(plan: Plan, pack: Pack, flight: Flight, fact: facts.Finished) -> None:
