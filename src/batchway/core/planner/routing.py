@@ -121,7 +121,7 @@ def _depart(plan: Plan, seat: Seat) -> None:
 def _open_job_window(plan: Plan, seat: Seat) -> None:
     request = seat.request
     key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
-    _open_window(plan, key, seat, plan.policy.job)
+    _open_window(plan, key, seat, plan.policy.job, plan.gate.count(seat))
 
 
 def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule, tokens: int) -> None:
