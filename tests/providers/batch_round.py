@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from msgspec.structs import replace
 from tests.core.asking import request
 from tests.core.test_job import TAG, job
 from tests.sandbox.submitting import World, a_world
@@ -12,6 +13,7 @@ from tests.sandbox.submitting import World, a_world
 from batchway.core.job import Job, ProviderBatch, RowResult, custom_id
 from batchway.core.types import Answer, Fault, Request
 from batchway.ports import BatchDialect, Dialect, Incoming, Outgoing, OutgoingRows
+from batchway.providers.http import HttpSender
 from batchway.providers.registry import BATCH_DIALECTS, DIALECTS, Account, row_of
 
 KEY = "sk-test-9876"
@@ -40,18 +42,15 @@ def chat(text: str, model: str = "gpt-4o-mini", **fields: Any) -> Request:
 class Round:
     """One provider in a world whose clock is moved by hand."""
 
-    def __init__(self, world: World, direct: Dialect, batches: BatchDialect) -> None:
+    def __init__(self, world: World, direct: Dialect, batches: BatchDialect, sender: HttpSender) -> None:
         self.world = world
         self.direct = direct
         self.batches = batches
+        self._sender = sender
 
     async def send(self, outgoing: Outgoing) -> Incoming:
-        """One call."""
-        answer = await self.world.http.request(
-            outgoing.method, outgoing.url, headers=dict(outgoing.headers), content=outgoing.body
-        )
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Incoming(status=answer.status_code, headers=headers, body=answer.content)
+        """One call, as the engine makes it."""
+        return await self._sender.send(outgoing)
 
     async def send_rows(self, outgoing: OutgoingRows, lines: Sequence[bytes]) -> Incoming:
         """One call that carries rows."""
@@ -62,18 +61,23 @@ class Round:
     async def submit(self, requests: Sequence[Request], **fields: Any) -> tuple[Job, ProviderBatch]:
         """Upload where rows travel so, and create."""
         lines = [self.batches.line(each, custom_id(TAG, position)) for position, each in enumerate(requests)]
-        window = self.batches.terms.window("24h")
-        wanted = job(n=len(lines), model=requests[0].prompt.model, window=window, **fields)
+        given = {"n": len(lines), "size": sum(map(len, lines)), "model": requests[0].prompt.model} | fields
+        wanted = job(**given, window=self.batches.terms.window("24h"))
         if self.batches.terms.uploads:
-            assert self.batches.encode_upload_start(wanted) is None
-            file = self.batches.decode_upload(await self.send_rows(self.batches.encode_upload(wanted, None), lines))
-            assert isinstance(file, str), file
-            wanted = job(n=len(lines), model=wanted.model, window=window, input_file_id=file, **fields)
+            wanted = replace(wanted, input_file_id=await self.upload(wanted, lines))
         create = self.batches.encode_create(wanted)
         answer = await (self.send_rows(create, lines) if isinstance(create, OutgoingRows) else self.send(create))
         made = self.batches.decode_batch(answer)
         assert isinstance(made, ProviderBatch), made
         return wanted, made
+
+    async def upload(self, wanted: Job, lines: Sequence[bytes]) -> str:
+        """Upload, after what has to be sent before; the file's id."""
+        start = self.batches.encode_upload_start(wanted)
+        started = None if start is None else await self.send(start)
+        file = self.batches.decode_upload(await self.send_rows(self.batches.encode_upload(wanted, started), lines))
+        assert isinstance(file, str), file
+        return file
 
     async def poll(self, batch: ProviderBatch, seconds: float = 0) -> ProviderBatch:
         """The batch so many seconds later."""
@@ -138,5 +142,8 @@ class Round:
 @asynccontextmanager
 async def a_round(name: str, **settings: Any) -> AsyncIterator[Round]:
     """A world of its own; a batch of ten rows takes 120 seconds in it."""
-    async with a_world(name, **settings) as world:
-        yield Round(world, *dialects(name, str(world.http.base_url).rstrip("/")))
+    async with (
+        a_world(name, **settings) as world,
+        HttpSender(connect_timeout=5, request_timeout=20, max_body=50_000_000) as sender,
+    ):
+        yield Round(world, *dialects(name, str(world.http.base_url).rstrip("/")), sender)
