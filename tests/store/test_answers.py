@@ -90,7 +90,8 @@ def test_no_tenant_finds_anothers_request(connection: Connection) -> None:
 
 
 def test_an_answer_serves_others_only_where_it_may(connection: Connection) -> None:
-    requests.save(connection, [entry(f"a-{number}", fingerprint="f") for number in range(4)])
+    requests.save(connection, [entry(f"a-{number}", fingerprint="f") for number in range(2)])
+    requests.save(connection, [entry("a-2", fingerprint="f", reuse="off")])
     later = replace(answer("newest"), finished_at=NOW + 90)
     answers.add(
         connection,
@@ -124,9 +125,7 @@ def test_a_record_holds_request_answer_and_charge_at_once(connection: Connection
 
 
 def test_a_record_without_bodies_keeps_none(connection: Connection) -> None:
-    answers.record(
-        connection, [Record(entry=entry(owner=None, fingerprint="f"), result=result(), bodies=False)]
-    )
+    answers.record(connection, [Record(entry=entry(owner=None, fingerprint="f"), result=result(), bodies=False)])
 
     found = find(connection)
     assert isinstance(found.outcome, Answer)
