@@ -20,10 +20,20 @@ BATCHWAY = [sys.executable, "-m", "batchway"]
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
-        [*BATCHWAY, *arguments], cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=60
+        [*BATCHWAY, *arguments],
+        cwd=folder,
+        env=surroundings(folder) | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of a user whose data folder is this one."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {"XDG_DATA_HOME": str(folder)}
 
 
 def test_version_and_help(tmp_path: Path) -> None:
@@ -69,7 +79,7 @@ def test_template_is_the_example_file(tmp_path: Path) -> None:
 
 
 def test_a_new_key_is_printed_once_with_its_hashed_line(tmp_path: Path) -> None:
-    made = run("keys", "create", "team-a", "--scope", "admin", folder=tmp_path)
+    made = run("keys", "create", "team-a", "--scope", "admin", "--print", folder=tmp_path)
     key = made.stdout.strip()
     assert re.fullmatch(r"bw-[\w-]{43}", key)
     assert f"BATCHWAY_KEYS=team-a:{hash_key(key)}:admin" in made.stderr
@@ -94,7 +104,11 @@ def test_demo_shows_each_way(tmp_path: Path) -> None:
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     process = subprocess.Popen(
-        [*BATCHWAY, "start", "--sandbox", "--port", "0"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*BATCHWAY, "start", "--sandbox", "--port", "0"],
+        cwd=tmp_path,
+        env=surroundings(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     address = next(word for line in process.stderr for word in line.split() if word.startswith("http://"))

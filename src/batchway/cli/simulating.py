@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 import typer
@@ -46,6 +47,8 @@ def rule(
     max_wait_ms: float | None, max_batch_size: int | None, max_batch_tokens: int | None, tolerance: str | None
 ) -> Rule:
     """When batches close: as said, else as the policy has it; 0 tokens are no bound. Raises SettingsError."""
+    if max_wait_ms is not None and not isfinite(max_wait_ms):
+        raise SettingsError(f"--max-wait-ms {max_wait_ms}: allowed are milliseconds, 0 or more.")
     said: dict[str, Any] = {"max_wait_ms": max_wait_ms, "max_batch_size": max_batch_size}
     given = {name: value for name, value in said.items() if value is not None}
     if max_batch_tokens is not None:
@@ -85,12 +88,12 @@ def _check(asked: Asked) -> None:
         raise SettingsError("--json and --csv: give one of them.")
     if asked.arrivals is not None and asked.arrivals not in ARRIVALS:
         raise SettingsError(f"--arrivals {asked.arrivals}: allowed are {', '.join(ARRIVALS)}.")
-    if not 0 < asked.rate <= MOST_PER_SECOND:
-        raise SettingsError(f"--rate {asked.rate:g}: allowed are requests per second above 0, to {MOST_PER_SECOND:,}.")
+    if not 1 / MOST <= asked.rate <= MOST:
+        raise SettingsError(f"--rate {asked.rate:g}: allowed are requests per second, from {1 / MOST:f} to {MOST:,}.")
 
 
-MOST_PER_SECOND = 1_000_000
-"""Of made arrivals."""
+MOST = 1_000_000
+"""Made arrivals per second; and seconds to one of them."""
 
 
 def _form(asked: Asked, name: str) -> Form:

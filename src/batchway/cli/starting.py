@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import structlog
 import typer
@@ -53,7 +54,22 @@ def start(flags: Mapping[str, object], *, sandbox: bool, reload: bool) -> None:
 
 
 def _run(flags: Mapping[str, object], sandbox: bool, sockets: list[socket.socket]) -> None:
-    settings = load_settings(flags).settings
+    with passing_store(flags) if sandbox else nullcontext(flags) as given:
+        _serve(load_settings(given).settings, sandbox, sockets)
+
+
+@contextmanager
+def passing_store(flags: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Flags for simulated providers: unless a store is named, it is a file that ends with them. Money that was never
+    paid has no place in the owner's ledger."""
+    if load_settings(flags).settings.database_url is not None:
+        yield flags
+        return
+    with TemporaryDirectory(prefix="batchway-") as folder:
+        yield {**flags, "database_url": f"{folder}/sandbox.db", "unsafe_store": True}
+
+
+def _serve(settings: Settings, sandbox: bool, sockets: list[socket.socket]) -> None:
     configure_logging(settings)
     with _lifecycle(settings) as listeners:
         serving.run(

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from batchway.core.cost import dollars
 
-
 WIDE = 240
 """Characters that a table may be wide."""
 
