@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from batchway.core.catalog import Catalog
 from batchway.core.job import BatchTerms, JobPolicy
+from batchway.core.limits import Dice
 from batchway.core.planner import Planner
 from batchway.core.rescue import RescueRule
 from batchway.core.router import Offers
@@ -45,8 +46,8 @@ class Lab(Struct, frozen=True, kw_only=True):
     """Of each provider's Batch API."""
     conditions: Conditions = Conditions()
     seed: int = 0
-    counters: Mapping[str, Callable[[str], int]] = {}
-    """Tokenizers by encoding; requests that bring their tokens need none."""
+    counts: Callable[[], TokenCounts] = lambda: TokenCounts({})
+    """Makes a counter of tokens, which learns from bills; requests that bring their tokens need no tokenizer."""
     jobs: JobPolicy = JobPolicy()
     rescue: RescueRule = RescueRule()
     turnarounds: Callable[[], Turnarounds] = Turnarounds
@@ -59,20 +60,19 @@ class Lab(Struct, frozen=True, kw_only=True):
         *,
         world: World | None = None,
         listeners: Sequence[Listener] = (),
-        ids: Callable[[], str] | None = None,
+        dice: Dice | None = None,
     ) -> Simulation:
-        """A run that is about to begin. `world`: another than the conditions make."""
+        """A run that is about to begin. `world`, `dice`: others than conditions and seed make."""
         luck = Luck(self.seed)
-        ids = ids or counting("call-")
         world = world or Modelled(self.conditions, luck)
-        counts = TokenCounts(self.counters)
+        counts = self.counts()
         planner = Planner(
             setup.policy,
             catalog=self.catalog,
             offers=self.offers,
             counts=counts,
-            ids=ids,
-            dice=LuckyDice(luck, "planner"),
+            ids=counting("call-"),
+            dice=dice or LuckyDice(luck, "planner"),
             watch=outcome.watch,
             turnarounds=self.turnarounds(),
         )

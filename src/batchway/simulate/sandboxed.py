@@ -25,10 +25,12 @@ from batchway.wire import body, chat, sse
 
 
 class Sandboxed:
-    """Answers by `sandbox`, spoken to in each provider's dialect, as the engine does. It knows no batches."""
+    """Answers by `sandbox`, spoken to in each provider's dialect, as the engine does."""
 
-    def __init__(self, sandbox: Sandbox, dialects: Mapping[str, Dialect]) -> None:
+    def __init__(self, sandbox: Sandbox, dialects: Mapping[str, Dialect], *, batch_seconds: float = 2.0) -> None:
+        """`batch_seconds`: from a batch's creation to its completion."""
         self._sandbox = sandbox
+        self._batch_seconds = batch_seconds
         self._dialects = dialects
         self._desks: dict[str, Desk] = {}
 
@@ -55,12 +57,14 @@ class Sandboxed:
         return at, Finished(call.call_id, (result,), report)
 
     def batch(self, job: Job, now: float) -> Course:
-        """Raises NotImplementedError."""
-        raise NotImplementedError("the sandbox's batches live behind its HTTP surface")
+        """It takes as long as this world was told that batches take."""
+        return Course(ends_at=now + self._batch_seconds, status="completed")
 
     def row(self, request: Request, job: Job, course: Course) -> Answer | Fault | None:
-        """Raises NotImplementedError."""
-        raise NotImplementedError("the sandbox's batches live behind its HTTP surface")
+        """What the model says to it, whichever way it is asked."""
+        dialect = self._dialects[request.provider]
+        plan = self._answer(request.provider, dialect.encode(request), course.ends_at)
+        return _read(dialect, request, plan, course.ends_at)
 
     def _answer(self, provider: str, outgoing: Outgoing, now: float) -> Plan:
         desk = self._desks.get(provider)
