@@ -1,6 +1,7 @@
 """Batches as the official SDK sees them: their life by the clock, their lines, their bill, their terms."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -428,6 +429,14 @@ async def test_those_who_look_at_once_have_every_line_done_once(world: World) ->
     await asyncio.gather(*(world.sandbox.batches.settle(world.sandbox.now()) for _ in range(3)))
     assert len(await world.output(await world.poll(made))) == 300
     assert set((await world.billed(by="custom_id")).values()) == {1}
+
+
+async def test_no_line_is_left_out_however_quick_and_late_it_is() -> None:
+    quick = Schedule(validating=0, running=0, finalizing=0)
+    for at in (1_790_000_000.1 + step / 7 for step in range(7)):
+        async with a_world(batch_schedule=quick, now=itertools.count(at, 1.0).__next__) as world:
+            batch = await world.poll(await world.submit(requests(3)))
+            assert (batch.status, len(await world.output(batch))) == ("completed", 3)
 
 
 async def test_by_default_it_takes_two_seconds() -> None:

@@ -249,7 +249,7 @@ async def test_limits_by_the_minute(opened: Open) -> None:
         assert int(late.headers["retry-after"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/mistral/v1/responses", "/mistral/v1/files", "/mistral/v2/models"])
+@pytest.mark.parametrize("path", ["/mistral/v1/responses", "/mistral/v1/batches", "/mistral/v2/models"])
 async def test_what_it_does_not_serve(client: httpx2.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 404
 

@@ -163,6 +163,8 @@ class Batch:
         """How many lines are done by then."""
         if self.schedule.cancel == "heeded":
             until = min(until, self.times.get("cancelling", until))
+        if until >= self._finished_at:
+            return self.size  # To the second of today a float has seven digits left: too few to divide by.
         worked, pace, most = until - self._opens_at, self.schedule.pace(self.size), self.size
         if worked < 0:
             return 0
