@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.sandbox.speaking import ask, switch_on
 
 from batchway.sandbox import Sandbox, app, serve
+from batchway.sandbox.delivery import Message, Receive, Send
 
 SOURCES = Path(__file__).parents[2] / "src"
 
@@ -27,6 +29,19 @@ async def test_two_sandboxes_and_no_task_left() -> None:
     async with httpx2.AsyncClient(base_url=one) as client:
         with pytest.raises(httpx2.ConnectError):
             await client.get("/")
+
+
+async def test_answers_go_out_without_delay() -> None:
+    sockets: list[socket.socket] = []
+
+    async def answer(scope: Message, _: Receive, send: Send) -> None:
+        sockets.append(scope["state"]["transport"].get_extra_info("socket"))
+        assert sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serve(answer) as address, httpx2.AsyncClient(base_url=address) as client:
+        assert (await client.get("/")).status_code == 204
 
 
 async def test_stopping_hangs_up_on_whoever_waits() -> None:
