@@ -83,6 +83,7 @@ _OURS = frozenset({"batch_id", "model", "provider", "wait_ms", "why"})
 
 _whole = msgspec.json.Decoder(_Given | str)
 _any_object = msgspec.json.Decoder(dict[str, object])
+_BROKEN = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class _Reader:
@@ -121,9 +122,12 @@ class _Reader:
             if "unknown field" in str(error):
                 return self._known(line, text)
             raise self._mistyped(line, text, error) from error
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            hint = "" if text[:1] in ("{", '"') else "; each line must be an object or a string, or the file one list"
-            raise self._wrong(line, f"not JSON: {error}{hint}.") from error
+        except _BROKEN as error:
+            raise self._broken(line, error) from error
+
+    def _broken(self, line: int, error: Exception) -> InputError:
+        what = "each line must be a whole object or a whole string, or the file one list"
+        return self._wrong(line, f"not JSON ({error}); {what}.")
 
     def _known(self, line: int, text: str) -> _Given:
         """The object without the fields that are not ours."""
@@ -132,6 +136,8 @@ class _Reader:
             return msgspec.convert({key: found[key] for key in self._keep(line, found, FIELDS, "")}, _Given)
         except msgspec.ValidationError as error:
             raise self._mistyped(line, text, error) from error
+        except _BROKEN as error:
+            raise self._broken(line, error) from error
 
     def _mistyped(self, line: int, text: str, error: msgspec.ValidationError) -> InputError:
         """The error of a value of a wrong type, at the line of its field."""
@@ -179,8 +185,8 @@ class _Reader:
     def _cell(self, line: int, cell: str) -> dict[str, object]:
         try:
             return _any_object.decode(cell)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise self._wrong(line, f"analysis_json: not a JSON object: {error}.") from error
+        except _BROKEN as error:
+            raise self._wrong(line, f"analysis_json: not a JSON object ({error}).") from error
 
     # What both mean
 

@@ -9,7 +9,11 @@ from batchway.core.errors import InputError
 LONGEST = 1 << 24
 """Characters of one item: more than any model reads. Without a bound one missing quote would read the whole file."""
 
+NEAR = 16
+"""Characters before a cut at which an error may be of the cut: names and escapes are shorter."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
+_BARE = re.compile(r"[^\s,\]\[{}\":]*")
 _find_end = JSONDecoder().raw_decode
 
 
@@ -75,20 +79,34 @@ class _Text:
         """The text of the value that begins here; the reader has then come to its end."""
         while True:
             try:
-                end = _find_end(self._kept, self._at)[1]
+                end = self._end()
             except (ValueError, RecursionError) as error:
-                if not self._may_go_on():
+                if not (self._is_cut(error) and self._read_as_much_again()):
                     raise self._broken(error) from error
             else:
-                if end < len(self._kept) or not self._fill():
-                    found = self._kept[self._at : end]
-                    self.pass_over(len(found))
-                    return found
+                found = self._kept[self._at : end]
+                self.pass_over(len(found))
+                return found
 
-    def _may_go_on(self) -> bool:
-        """Read on, for the value may only be cut: as much again each time, so that all reading is in proportion."""
+    def _end(self) -> int:
+        """Where the value ends. ValueError: it is cut, or broken."""
+        end = _find_end(self._kept, self._at)[1]
+        # Strings, lists and objects show their ends; of a number, a part is a number too.
+        bare = _BARE.match(self._kept, self._at).end()  # type: ignore[union-attr]
+        if bare > end or (bare == len(self._kept) and not self._ended):
+            raise JSONDecodeError("a value is not followed by a comma or ]", self._kept, end)
+        return end
+
+    def _is_cut(self, error: Exception) -> bool:
+        """The value may go on in what was not read yet: a string that does not end, or an error at the very end."""
+        if self._ended or not isinstance(error, JSONDecodeError):
+            return False
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._kept) - NEAR
+
+    def _read_as_much_again(self) -> bool:
+        """So that all reading is in proportion. False: the value is too long."""
         wanted = 2 * (len(self._kept) - self._at)
-        if self._ended or wanted > 2 * LONGEST:
+        if wanted > 2 * LONGEST:
             return False
         while len(self._kept) - self._at < wanted and self._fill():
             pass
@@ -105,9 +123,10 @@ class _Text:
         return True
 
     def _broken(self, error: Exception) -> InputError:
-        if not self._ended:
-            return self._wrong(self.line, f"the item that begins here does not end within {LONGEST:,} characters.")
         if not isinstance(error, JSONDecodeError):
-            return self._wrong(self.line, f"the item that begins here cannot be read: {error}.")
+            what = str(error).partition(";")[0]
+            return self._wrong(self.line, f"the item that begins here cannot be read: {what}.")
+        if self._is_cut(error):
+            return self._wrong(self.line, f"the item that begins here does not end within {LONGEST:,} characters.")
         what = _ENDS if self._at >= len(self._kept) else f"not JSON: {error.msg}."
         return self._wrong(self.line + self._kept.count("\n", self._at, error.pos), what)
