@@ -195,7 +195,10 @@ class GeminiBatchDialect:
 
     def decode_delete(self, incoming: Incoming) -> Fault | None:
         """What is gone already is deleted."""
-        return None if is_good(incoming) or incoming.status in (404, 410) else self.fault(incoming)
+        if is_good(incoming):
+            return None
+        fault = self.fault(incoming)
+        return None if fault.status in (404, 410) else fault
 
     def fault(self, incoming: Incoming) -> Fault:
         """As for direct calls, but a wrong key is a 401 and a lost file a 404, by which `core.job` knows them."""
