@@ -14,10 +14,10 @@ from tests.simulate.traffic import CALM, START, lab, mixed, request
 
 from batchway.core.events import TOLD, Accepted, CallEnded, Event
 from batchway.core.policy import Policy, WindowRule
-from batchway.core.types import Hints, Usage
+from batchway.core.types import Usage
 from batchway.simulate.lab import Lab
 from batchway.simulate.outcome import Outcome
-from batchway.simulate.policies import Setup, given_defaults, named
+from batchway.simulate.policies import Defaults, Setup, named
 from batchway.simulate.world import Conditions, Recorded
 
 
@@ -38,7 +38,7 @@ class Everything:
 def run(setup: Setup, *requests: Recorded, where: Lab | None = None) -> tuple[Outcome, Everything]:
     outcome, everything = Outcome(), Everything()
     simulation = (where or lab()).simulation(setup, outcome, listeners=[everything])
-    simulation.run(given_defaults(each, setup.requests, Hints()) for each in requests)
+    simulation.run(map(Defaults(setup.requests), requests))
     return outcome, everything
 
 
@@ -174,7 +174,7 @@ def digest(seed: int, profile: str, count: int) -> str:
     everything, outcome, setup = Everything(), Outcome(), named(profile)
     rough = Conditions(failing=0.05, untold=0.1, row_failing=0.05)
     simulation = lab(rough, seed=seed).simulation(setup, outcome, listeners=[everything])
-    simulation.run(given_defaults(each, setup.requests, Hints()) for each in mixed(count))
+    simulation.run(map(Defaults(setup.requests), mixed(count)))
     whole = hashlib.sha256()
     for event in everything.heard:
         whole.update(type(event).__name__.encode())

@@ -5,6 +5,9 @@ from itertools import count
 
 from msgspec import Struct
 
+from batchway.assemble import make_counts
+from batchway.assemble.accounts import accounts, batch_account, given_of, offers_of
+from batchway.assemble.policies import job_policy, rescue_rule
 from batchway.core.catalog import Catalog
 from batchway.core.job import BatchTerms, JobPolicy
 from batchway.core.limits import Dice
@@ -14,12 +17,14 @@ from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
 from batchway.core.turnaround import Turnarounds
 from batchway.core.types import Hints, Request
+from batchway.data.prices import AS_OF, finder
 from batchway.ports import Listener
+from batchway.settings import Settings
 from batchway.simulate.driver import Simulation
 from batchway.simulate.jobs import Jobs
 from batchway.simulate.luck import Luck
 from batchway.simulate.outcome import Outcome
-from batchway.simulate.policies import Setup, given_defaults
+from batchway.simulate.policies import Defaults, Setup
 from batchway.simulate.world import Conditions, Modelled, World
 
 
@@ -94,7 +99,7 @@ class Lab(Struct, frozen=True, kw_only=True):
         """
         outcome = Outcome()
         simulation = self.simulation(setup, outcome)
-        simulation.run(given_defaults(request, setup.requests, before) for request in requests)
+        simulation.run(map(Defaults(setup.requests, before), requests))
         return outcome
 
 
@@ -102,3 +107,20 @@ def counting(prefix: str) -> Callable[[], str]:
     """Ids that count up."""
     numbers = count(1)
     return lambda: f"{prefix}{next(numbers)}"
+
+
+def make_lab(settings: Settings, *, conditions: Conditions | None = None, seed: int = 0) -> Lab:
+    """The lab of these settings: every provider can be used, as if each had a key, at the shipped prices."""
+    found = accounts(settings, sandbox="http://nowhere.invalid")
+    batching = {name: batch_account(account, settings) for name, account in found.items()}
+    offers = {name: offers_of(account, given_of(settings, name).max_in_flight, None) for name, account in found.items()}
+    return Lab(
+        catalog=Catalog(finder(AS_OF, settings.models)),
+        offers=offers,
+        terms={name: made.dialect.terms for name, made in batching.items() if made is not None},
+        conditions=conditions or Conditions(),
+        seed=seed,
+        counts=make_counts,
+        jobs=job_policy(settings),
+        rescue=rescue_rule(settings),
+    )

@@ -31,6 +31,7 @@ from msgspec import Struct, structs
 
 from batchway.assemble import PROFILES
 from batchway.core.errors import SettingsError
+from batchway.core.packing_bank import RISK
 from batchway.core.policy import Policy
 from batchway.core.types import Hints, Request
 
@@ -56,48 +57,53 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 # By name
 
+Named = Callable[[Policy], Setup]
+"""Makes a policy out of the one that the settings give."""
 
-def transparent() -> Setup:
+
+def transparent(base: Policy) -> Setup:
     """Nothing is altered; lanes go by hints."""
-    return Setup(name="transparent", profile="transparent", requests=PROFILES["transparent"])
+    return Setup(name="transparent", profile="transparent", policy=base, requests=PROFILES["transparent"])
 
 
-def saver() -> Setup:
+def saver(base: Policy) -> Setup:
     """Prompts share calls where that is cheaper, and are made to fit."""
-    return Setup(name="saver", profile="saver", requests=PROFILES["saver"])
+    risking = structs.replace(base, pack_risk=max(RISK, base.pack_risk))
+    return Setup(name="saver", profile="saver", policy=risking, requests=PROFILES["saver"])
 
 
-def batcher() -> Setup:
+def batcher(base: Policy) -> Setup:
     """What has no hint takes the batch lane."""
-    return Setup(name="batcher", profile="batcher", requests=PROFILES["batcher"])
+    return Setup(name="batcher", profile="batcher", policy=base, requests=PROFILES["batcher"])
 
 
-POLICIES: Mapping[str, Callable[[], Setup]] = MappingProxyType(
-    {"transparent": transparent, "saver": saver, "batcher": batcher}
-)
+POLICIES: Mapping[str, Named] = MappingProxyType({"transparent": transparent, "saver": saver, "batcher": batcher})
 """The policies that `--profile` knows, and that a file may begin with."""
 
 
-def named(name: str, policies: Mapping[str, Callable[[], Setup]] = POLICIES) -> Setup:
-    """The policy of this name. Raises SettingsError that says which there are."""
+def named(name: str, base: Policy | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
+    """The policy of this name. `base`: what the settings give. Raises SettingsError that says which there are."""
     if name not in policies:
         raise SettingsError(f"profile: '{name}' is not one of {', '.join(policies)}.")
-    return policies[name]()
+    return policies[name](base or Policy())
 
 
 # In files
 
 
-def load(path: str, policies: Mapping[str, Callable[[], Setup]] = POLICIES) -> Setup:
-    """The policy of a file; it is called as the file is. Raises SettingsError that names the file and the field."""
+def load(path: str, base: Policy | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
+    """The policy of a file; it is called as the file is. `base`: what the settings give, where the file says nothing.
+    Raises SettingsError that names the file and the field."""
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read ({error}); name a TOML file of a policy.") from error
-    return read(text, where=path, name=Path(path).stem, policies=policies)
+    return read(text, where=path, name=Path(path).stem, base=base, policies=policies)
 
 
-def read(text: str, *, where: str, name: str, policies: Mapping[str, Callable[[], Setup]] = POLICIES) -> Setup:
+def read(
+    text: str, *, where: str, name: str, base: Policy | None = None, policies: Mapping[str, Named] = POLICIES
+) -> Setup:
     """The policy that a text describes. Raises SettingsError that names the field."""
     try:
         table = tomllib.loads(text)
@@ -106,9 +112,9 @@ def read(text: str, *, where: str, name: str, policies: Mapping[str, Callable[[]
     profile = table.pop("profile", "transparent")
     if profile not in policies:
         raise SettingsError(f"{where}: profile: {profile!r} is not one of {', '.join(policies)}.")
-    base = policies[profile]()
-    requests = _laid_over(base.requests, table.pop("requests", {}), where, "requests", REQUESTS)
-    policy = _laid_over(base.policy, table, where, "", Policy.__struct_fields__)
+    begun = named(profile, base, policies=policies)
+    requests = _laid_over(begun.requests, table.pop("requests", {}), where, "requests", REQUESTS)
+    policy = _laid_over(begun.policy, table, where, "", Policy.__struct_fields__)
     return Setup(name=name, profile=profile, policy=policy, requests=requests)
 
 
@@ -141,17 +147,19 @@ def _meant(close: list[str], allowed: tuple[str, ...]) -> str:
     return f"'{close[0]}' is meant?" if close else f"there are {', '.join(allowed)}"
 
 
-def write(setup: Setup, *, heading: str = "", policies: Mapping[str, Callable[[], Setup]] = POLICIES) -> str:
+def write(
+    setup: Setup, base: Policy | None = None, *, heading: str = "", policies: Mapping[str, Named] = POLICIES
+) -> str:
     """The text of its file: what differs from the policy that it began with. `heading`: lines of a comment above."""
-    base = named(setup.profile, policies)
+    begun = named(setup.profile, base, policies=policies)
     lines = [f"# {line}".rstrip() for line in heading.splitlines()]
     lines.append(f'profile = "{setup.profile}"')
-    lines += _differences(base.policy, setup.policy)
+    lines += _differences(begun.policy, setup.policy)
     for name in Policy.__struct_fields__:
         own = getattr(setup.policy, name)
         if isinstance(own, Struct):
-            lines += _table(name, _differences(getattr(base.policy, name), own))
-    lines += _table("requests", _differences(base.requests, setup.requests))
+            lines += _table(name, _differences(getattr(begun.policy, name), own))
+    lines += _table("requests", _differences(begun.requests, setup.requests))
     return "\n".join(lines) + "\n"
 
 
@@ -173,23 +181,27 @@ def _differences(base: Struct, other: Struct) -> list[str]:
 # For requests
 
 
-def given_defaults(request: Request, defaults: Hints, before: Hints) -> Request:
-    """The request with these defaults where it did not say anything itself.
+class Defaults:
+    """Gives requests a policy's defaults where they did not say anything themselves.
 
     A request keeps no note of what was said: what equals the default under which it was recorded (`before`) is taken
     as not said.
     """
-    changes: dict[str, Any] = {
-        name: default
-        for name in REQUESTS
-        if name != "deadline"
-        and (default := getattr(defaults, name)) is not None
-        and (own := getattr(request, name)) != default
-        and own == (getattr(before, name) or getattr(_BUILT_IN, name))
-    }
-    if defaults.deadline is not None and request.deadline is None:
-        changes["deadline"] = request.asked_at + float(defaults.deadline)
-    outline = request.prompt.outline
-    if changes.get("packing", request.packing) != "never" and request.pack_key is None and outline is not None:
-        changes["pack_key"] = outline.kin
-    return structs.replace(request, **changes) if changes else request
+
+    def __init__(self, after: Hints, before: Hints = Hints()) -> None:  # noqa: B008  # It is frozen.
+        pairs = {name: (_default(before, name), _default(after, name)) for name in REQUESTS if name != "deadline"}
+        self._changed = [(name, then, now) for name, (then, now) in pairs.items() if then != now]
+        self._deadline = None if after.deadline is None else float(after.deadline)
+
+    def __call__(self, request: Request) -> Request:
+        changes: dict[str, Any] = {name: now for name, then, now in self._changed if getattr(request, name) == then}
+        if self._deadline is not None and request.deadline is None:
+            changes["deadline"] = request.asked_at + self._deadline
+        outline = request.prompt.outline
+        if request.pack_key is None and outline is not None and changes.get("packing", request.packing) != "never":
+            changes["pack_key"] = outline.kin
+        return structs.replace(request, **changes) if changes else request
+
+
+def _default(hints: Hints, name: str) -> object:
+    return getattr(hints, name) or getattr(_BUILT_IN, name)

@@ -56,11 +56,11 @@ class Sandboxed:
             result = structs.replace(result, said=chat.content(result.body))
         return at, Finished(call.call_id, (result,), report)
 
-    def batch(self, job: Job, now: float) -> Course:
+    def batch(self, _job: Job, now: float, /) -> Course:
         """It takes as long as this world was told that batches take."""
         return Course(ends_at=now + self._batch_seconds, status="completed")
 
-    def row(self, request: Request, job: Job, course: Course) -> Answer | Fault | None:
+    def row(self, request: Request, _job: Job, course: Course, /) -> Answer | Fault | None:
         """What the model says to it, whichever way it is asked."""
         dialect = self._dialects[request.provider]
         plan = self._answer(request.provider, dialect.encode(request), course.ends_at)

@@ -83,15 +83,15 @@ class Course(Struct, frozen=True, kw_only=True, gc=False):
 class World(Protocol):
     """Everything around the gateway. Deterministic: equal questions in an equal order have equal answers."""
 
-    def call(self, call: Call, now: float) -> tuple[float, Finished | Failed]:
+    def call(self, call: Call, now: float, /) -> tuple[float, Finished | Failed]:
         """When a call that is sent now has come back, and what it brings."""
         ...
 
-    def batch(self, job: Job, now: float) -> Course:
+    def batch(self, job: Job, now: float, /) -> Course:
         """What will become of a batch that is created now."""
         ...
 
-    def row(self, request: Request, job: Job, course: Course) -> Answer | Fault | None:
+    def row(self, request: Request, job: Job, course: Course, /) -> Answer | Fault | None:
         """What a row of a batch that is over has got; None: it was not done."""
         ...
 
