@@ -4,8 +4,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.core.asking import request
+from tests.core.test_job import job
 
-from batchway.providers.registry import DIALECTS, ROWS, Account, Row, row_of
+from batchway.providers.registry import BATCH_DIALECTS, DIALECTS, ROWS, Account, Row, row_of
 
 
 def test_no_name_and_no_variable_is_given_twice() -> None:
@@ -29,6 +30,16 @@ def test_a_row_can_be_spoken_to(row: Row) -> None:
     assert outgoing.url.startswith(f"{base}/")
     assert any("k-123" in value for _, value in outgoing.headers)
     assert "k-123" not in outgoing.url
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.batch_api], ids=lambda row: str(row.name))
+def test_batches_are_spoken_of_where_there_are_any(row: Row) -> None:
+    base = row.base_url or "http://upstream.test/v1"
+    dialect = BATCH_DIALECTS[row.dialect](Account(name=row.name, base_url=base, key="k-123", version=row.version))
+    for outgoing in (dialect.encode_list(None, None), dialect.encode_get("b-1"), dialect.encode_create(job())):
+        assert outgoing.url.startswith(f"{base}/")
+        assert any("k-123" in value for _, value in outgoing.headers)
+        assert "k-123" not in outgoing.url
 
 
 @pytest.mark.parametrize(
