@@ -9,7 +9,21 @@ import msgspec
 
 from batchway.core import facts
 from batchway.core.catalog import Catalog, Model, Rates, Step
-from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Keep, Look, Refuse, Reply, Save
+from batchway.core.commands import (
+    Acknowledge,
+    Book,
+    Call,
+    Cancel,
+    Fit,
+    FormJob,
+    Join,
+    Keep,
+    Look,
+    Record,
+    Refuse,
+    Reply,
+    Save,
+)
 from batchway.core.fingerprint import fingerprint, reusable
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
@@ -121,6 +135,8 @@ class World:
             Join: self._join,
             Reply: self._reply,
             Refuse: self._refuse,
+            Acknowledge: self._acknowledge,
+            Record: self._record,
             Cancel: self._cancel,
             Book: self._book,
         }
@@ -167,6 +183,7 @@ class World:
             last_user=text,
         )
         named = dice.random() < 0.25
+        detached = not streams and dice.random() < 0.15
         strategies: list[Strategy] = ["auto", "auto", "direct", "batch", "flex"]
         strategy = dice.choice(strategies)
         canonical = msgspec.json.encode([prompt.model, text, prompt.system, prompt.temperature, prompt.seed])
@@ -194,7 +211,8 @@ class World:
                     optimize=dice.choice(["off", "off", "fit"]),
                     on_deadline=dice.choice(["escalate", "escalate", "fail"]),
                     named=named,
-                    durable=named or strategy == "batch",
+                    durable=named or detached or strategy == "batch",
+                    detached=detached,
                 )
             )
         )
@@ -475,6 +493,19 @@ class World:
         if command.fault.code == "deadline_passed":
             # Its call may go on: the caller's next try may have what it pays for.
             self.left[command.request.ask] = command.request
+
+    def _acknowledge(self, command: Acknowledge) -> None:
+        """Only what does not wait, and only once the disk has it, or its equal of the same id."""
+        request = command.request
+        assert request.detached
+        assert self.waiting.pop(request.ask) is request
+        same = [kept for kept in self.on_disk.values() if (kept.tenant, kept.id) == (request.tenant, request.id)]
+        assert same, "acknowledged is what is on disk"
+
+    def _record(self, command: Record) -> None:
+        request = command.ending.request
+        assert request.ask not in self.waiting, "who waits is told"
+        assert request.ask not in self.saved, "what is on disk need not be recorded"
 
     def _cancel(self, command: Cancel) -> None:
         flight = self.flights.pop(command.call_id)

@@ -88,6 +88,14 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
         events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, on_disk=False, reason="w"),
     ),
     (
+        commands.Acknowledge(request=ASKED, why="w"),
+        events.Acknowledged(at=AT, request=ASKED, reason="w"),
+    ),
+    (
+        commands.Record(ending=REPLY, why="w"),
+        events.Unclaimed(at=AT, ending=REPLY, reason="w"),
+    ),
+    (
         commands.Cancel(call_id="c-1", why="w"),
         events.Cancelled(at=AT, call_id="c-1", reason="w"),
     ),

@@ -5,7 +5,21 @@ from msgspec import structs
 from tests.core.desk import LOST, WRONG, Desk, call_of, only, reply_of
 
 from batchway.core import facts
-from batchway.core.commands import Book, Call, Cancel, Fit, FormJob, Join, Keep, Look, Refuse, Reply, Save
+from batchway.core.commands import (
+    Acknowledge,
+    Book,
+    Call,
+    Cancel,
+    Fit,
+    FormJob,
+    Join,
+    Keep,
+    Look,
+    Record,
+    Refuse,
+    Reply,
+    Save,
+)
 from batchway.core.errors import Conflict
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers
@@ -265,3 +279,111 @@ def test_a_lost_durable_call_is_told_as_lost() -> None:
     call = call_of(desk.tell(facts.Saved("ask-1")))
     (kept,) = desk.tell(facts.Failed(call.call_id, LOST))
     assert isinstance(kept, Keep) and isinstance(kept.result, Fault) and kept.result.billed == "unknown"
+
+
+def test_who_does_not_wait_is_told_when_its_request_is_on_disk() -> None:
+    desk = desk_of()
+    (save,) = desk.ask(durable=True, detached=True, reuse="off")
+    assert isinstance(save, Save) and desk.planner.load().waiting == 1, "not told before"
+    acknowledge, call = desk.tell(facts.Saved("ask-1"))
+    assert isinstance(acknowledge, Acknowledge) and acknowledge.request.ask == "ask-1"
+    assert isinstance(call, Call) and call.riders == () and desk.planner.load().waiting == 0
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep)
+    (book,) = desk.tell(facts.Kept("ask-1"))
+    assert isinstance(book, Book), "its answer waits on the disk, and nobody is told"
+    (second,) = desk.ask(reuse="off")
+    assert isinstance(second, Call), "an answer that will be fetched is nobody else's to adopt"
+
+
+def test_who_does_not_wait_is_refused_where_the_disk_is_down() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, detached=True, reuse="off")
+    (refuse,) = desk.tell(facts.NotSaved("ask-1", DOWN))
+    assert isinstance(refuse, Refuse) and refuse.fault is DOWN
+
+
+def test_who_does_not_wait_gets_an_answer_that_is_there() -> None:
+    desk = desk_of()
+    (look,) = desk.ask(durable=True, detached=True)
+    assert isinstance(look, Look)
+    known = facts.Known(request=desk.request(), result=desk.answer(), call_id="before")
+    _, reply = desk.tell(facts.Looked("ask-1", known))
+    assert isinstance(reply, Reply) and reply.via == "cache"
+
+
+@pytest.mark.parametrize("formed", [False, True])
+def test_who_does_not_wait_may_ask_twice(formed: bool) -> None:
+    """The same id again is acknowledged at once, wherever the first is; whoever waits still waits."""
+    desk = desk_of()
+    given = {"named": True, "id": "mine", "durable": True, "priority": "low"}
+    desk.ask(**given)
+    desk.tell(facts.Looked("ask-1"))
+    (joined,) = desk.ask(**given, detached=True)
+    assert isinstance(joined, Join), "the first is not on disk yet"
+    (acknowledge,) = desk.tell(facts.Saved("ask-1"))
+    assert isinstance(acknowledge, Acknowledge) and acknowledge.request.ask == "ask-2"
+    if formed:
+        only(desk.tell(facts.TimePassed(), after=30), FormJob)
+    joined, acknowledge = desk.ask(**given, detached=True)
+    assert isinstance(joined, Join) and isinstance(acknowledge, Acknowledge)
+    assert desk.planner.load().waiting == 1
+
+
+def test_who_does_not_wait_leaves_nothing_behind_for_what_another_process_has() -> None:
+    desk = desk_of()
+    given = {"named": True, "id": "mine", "durable": True}
+    desk.ask(**given, detached=True)
+    first = desk.request(**given)
+    commands = desk.tell(facts.Looked("ask-1", facts.Known(request=first, result=None)))
+    assert [type(command) for command in commands] == [Join, Acknowledge]
+    assert desk.planner.awaited(in_jobs=True) == [] and desk.planner.load().waiting == 0
+    assert isinstance(desk.ask(**given)[0], Look), "the disk is asked again"
+
+
+@pytest.mark.parametrize("formed", [False, True])
+def test_a_request_that_is_cancelled_cancels_no_twin(formed: bool) -> None:
+    desk = desk_of()
+    desk.ask(durable=True, named=True, id="mine", priority="low")
+    desk.tell(facts.Looked("ask-1"))
+    desk.tell(facts.Saved("ask-1"))
+    (joined,) = desk.ask(priority="low")
+    assert isinstance(joined, Join)
+    if formed:
+        only(desk.tell(facts.TimePassed(), after=30), FormJob)
+    commands = desk.tell(facts.Withdrawn("ask-1"))
+    refuse, save = commands
+    assert isinstance(refuse, Refuse) and (refuse.request.id, refuse.fault.code) == ("mine", "cancelled")
+    assert isinstance(save, Save) and save.request.ask == "ask-2", "it goes a way of its own"
+    desk.tell(facts.Saved("ask-2"))
+    form = only(desk.tell(facts.TimePassed(), after=30), FormJob)
+    assert isinstance(form, FormJob) and [request.ask for request in form.requests] == ["ask-2"]
+    assert reply_of(desk.tell(facts.Landed("ask-2", form.job_id, desk.answer()))).request.ask == "ask-2"
+
+
+def test_a_call_that_is_under_way_goes_on_for_the_twins_of_who_cancelled() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, named=True, id="mine")
+    desk.tell(facts.Looked("ask-1"))
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    only(desk.ask(), Join)
+    (refuse,) = desk.tell(facts.Withdrawn("ask-1"))
+    assert isinstance(refuse, Refuse) and refuse.request.id == "mine"
+    book, reply = desk.finish(call)
+    assert isinstance(book, Book) and isinstance(reply, Reply)
+    assert (reply.request.ask, reply.via, reply.cost) == ("ask-2", "direct", book.charge.cost)
+
+
+def test_what_nobody_waits_for_any_more_is_recorded() -> None:
+    desk = desk_of(max_retries=0)
+    call = call_of(desk.ask(reuse="off"))
+    assert desk.planner.holds("t", "ask-1") and not desk.planner.holds("other", "ask-1")
+    desk.tell(facts.Left("ask-1", keep=True))
+    assert desk.planner.holds("t", "ask-1")
+    book, record = desk.finish(call)
+    assert isinstance(book, Book) and isinstance(record, Record) and isinstance(record.ending, Reply)
+    assert record.ending.request.ask == "ask-1" and not desk.planner.holds("t", "ask-1")
+    call = call_of(desk.ask(fingerprint="other", reuse="off"))
+    desk.tell(facts.Left("ask-2", keep=True))
+    (record,) = desk.tell(facts.Failed(call.call_id, WRONG))
+    assert isinstance(record, Record) and isinstance(record.ending, Refuse)

@@ -121,6 +121,20 @@ class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The request and its fault are there already."""
 
 
+class Acknowledge(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Tell a caller that does not wait for the answer that its request is on disk."""
+
+    request: Request
+    why: str
+
+
+class Record(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Have it written behind how a request ended that nobody waits for any more: it may be looked up."""
+
+    ending: Reply | Refuse
+    why: str
+
+
 class Cancel(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """End this call upstream: nobody waits for it any more."""
 
@@ -137,4 +151,4 @@ class Book(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """It is there already, beside the outcome that it belongs to."""
 
 
-Command = Look | Fit | Save | Keep | Call | FormJob | Join | Reply | Refuse | Cancel | Book
+Command = Look | Fit | Save | Keep | Call | FormJob | Join | Reply | Refuse | Acknowledge | Record | Cancel | Book

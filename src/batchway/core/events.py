@@ -99,6 +99,22 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     reason: str
 
 
+class Acknowledged(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A caller that does not wait was told that its request is on disk."""
+
+    at: float
+    request: Request
+    reason: str
+
+
+class Unclaimed(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A request ended when nobody waited for it any more, and how that was is on no disk yet."""
+
+    at: float
+    ending: commands.Reply | commands.Refuse
+    reason: str
+
+
 class Cancelled(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """A call was ended because nobody waits for it."""
 
@@ -161,6 +177,8 @@ Event = (
     | JobFormed
     | Answered
     | Refused
+    | Acknowledged
+    | Unclaimed
     | Cancelled
     | Charged
     | CallerLeft
@@ -213,6 +231,14 @@ def _charged(command: commands.Book, at: float) -> Charged:
     return Charged(at=at, charge=command.charge, on_disk=command.on_disk, reason=command.why)
 
 
+def _acknowledged(command: commands.Acknowledge, at: float) -> Acknowledged:
+    return Acknowledged(at=at, request=command.request, reason=command.why)
+
+
+def _unclaimed(command: commands.Record, at: float) -> Unclaimed:
+    return Unclaimed(at=at, ending=command.ending, reason=command.why)
+
+
 def _joined(command: commands.Join, at: float) -> Joined:
     return Joined(at=at, request_id=command.request.id, call_id=command.call_id, reason=command.why)
 
@@ -233,6 +259,8 @@ def _waits(command: commands.Look | commands.Fit | commands.Save | commands.Keep
 TOLD: Mapping[type, tuple[type, Callable[..., Event]]] = {
     commands.Reply: (Answered, _answered),
     commands.Refuse: (Refused, _refused),
+    commands.Acknowledge: (Acknowledged, _acknowledged),
+    commands.Record: (Unclaimed, _unclaimed),
     commands.Call: (CallSent, _call_sent),
     commands.Book: (Charged, _charged),
     commands.Join: (Joined, _joined),

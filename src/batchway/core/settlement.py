@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from batchway.core.commands import Book, Command, Keep, Reply
+from batchway.core.commands import Book, Command, Keep, Record, Reply
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Usage, Via
 
 OVERHEAD = "overhead"
 """Stands in a charge for the request, where no request asked for what was billed."""
+
+
+UNHEARD = "nobody waits for it any more"
 
 
 class Bill(Struct, frozen=True, kw_only=True, gc=False):
@@ -31,15 +34,18 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
 
 def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
     """The first caller pays and the others share; with no caller left, `request` (what was sent) is charged all the
-    same, and nobody is told."""
+    same, and nobody is told: it is recorded, where that was not done already."""
     out: list[Command] = []
     for number, caller in enumerate(callers or (request,)):
         via: Via = "coalesced" if number else bill.lane
         cost = 0 if number else bill.cost
         on_disk = bill.on_disk and number == 0
         out += book(caller, bill.call_id, via, answer.usage, cost, bill.worth, now, on_disk=on_disk)
+        reply = _reply(caller, answer, bill, first=number == 0)
         if callers:
-            out.append(_reply(caller, answer, bill, first=number == 0))
+            out.append(reply)
+        elif not on_disk:
+            out.append(Record(ending=reply, why=UNHEARD))
     return out
 
 

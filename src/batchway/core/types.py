@@ -114,6 +114,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     """The caller gave the id: the same id and fingerprint attaches to this request, another body is a conflict."""
     durable: bool = False
     """It must be on disk before it is sent or acknowledged (batch lane, 202, or a given id where a store is open)."""
+    detached: bool = False
+    """Nobody waits for its answer: its caller is told as soon as it is on disk, and looks the answer up later."""
     tokens: int | None = None
     """Input tokens, where they were counted already. Counting costs as much as all else that is done for a request, so
     it is put off until a decision depends on it (`core.tokens`)."""

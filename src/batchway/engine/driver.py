@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from batchway.core import facts
 from batchway.core.commands import (
+    Acknowledge,
     Book,
     Call,
     Cancel,
@@ -23,6 +24,7 @@ from batchway.core.commands import (
     Join,
     Keep,
     Look,
+    Record,
     Refuse,
     Reply,
     Save,
@@ -51,7 +53,8 @@ class Stream(Struct, frozen=True):
     why: str
 
 
-Outcome = Reply | Refuse | Stream
+Outcome = Reply | Refuse | Stream | Acknowledge
+"""What a caller gets; the last instead of an answer, if it does not wait for one."""
 
 
 class _Caller:
@@ -133,7 +136,9 @@ class Engine:
             FormJob: self._form_job,
             Join: self._join,
             Cancel: self._cancel,
-            Book: self._booked,
+            Acknowledge: self._acknowledge,
+            Record: self._leave_to_listeners,
+            Book: self._leave_to_listeners,
         }
 
     async def __aenter__(self) -> Self:
@@ -154,7 +159,8 @@ class Engine:
     # Callers
 
     def ask(self, request: Request, *, driving: bool = False) -> "asyncio.Future[Outcome]":
-        """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed.
+        """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed; where the request is
+        `detached`, with an Acknowledge as soon as it is on disk.
 
         `driving`: the running task will make the request's call itself (`drive`) if it needs one at once, which spares
         a task of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
@@ -180,9 +186,14 @@ class Engine:
         caller = self._callers.pop(ask, None)
         if caller is None:
             return
+        self._see_if_empty()
         reason = "waited as long as it wanted to" if keep else "closed its connection"
         self.publish(CallerLeft(at=self.clock.now(), request_id=caller.request.id, reason=reason))
         self.tell(facts.Left(ask, keep))
+
+    def holds(self, tenant: str, request_id: str) -> bool:
+        """Whether a tenant's request is under way here without being on disk (as far as its id is not its own)."""
+        return self._planner.holds(tenant, request_id)
 
     def load(self) -> Load:
         """How much is under way."""
@@ -338,11 +349,20 @@ class Engine:
                 caller.ending.set_result(ending)
         elif not caller.outcome.done():
             caller.outcome.set_result(ending)
+        self._see_if_empty()
+
+    def _acknowledge(self, acknowledge: Acknowledge) -> None:
+        caller = self._callers.pop(acknowledge.request.ask, None)
+        if caller is not None and not caller.outcome.done():
+            caller.outcome.set_result(acknowledge)
+        self._see_if_empty()
+
+    def _see_if_empty(self) -> None:
         if not self._callers:
             self._empty.set()
 
-    def _booked(self, book: Book) -> None:
-        """Listeners keep the charge; there is nothing else to do without a store."""
+    def _leave_to_listeners(self, command: Book | Record) -> None:
+        """They keep it; there is nothing else to do without a store."""
 
     # Calls
 

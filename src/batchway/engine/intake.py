@@ -138,7 +138,7 @@ class Intake:
             content = _rewrite(content, reading, changes)
             # What was filled in is part of the question.
             prompt = front.read(content).prompt
-        tenant, authorization = self._account(provider, identity)
+        tenant, authorization = self.account(provider, identity)
         return self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
 
     def _filled(self, prompt: Prompt) -> Prompt:
@@ -221,7 +221,7 @@ class Intake:
             raise BadRequest("Prefer: respond-async: this key keeps nothing (retention=none), so nothing can wait.")
         if request.prompt.stream:
             raise BadRequest("stream: an answer that is fetched later is not streamed; leave it out.", param="stream")
-        return structs.replace(request, durable=True)
+        return structs.replace(request, durable=True, detached=True)
 
     def _changes(self, front: Front, reading: Reading, model: str) -> dict[str, Raw]:
         """Fields to set in the body: the model's name at its provider, and defaults that the settings give."""
@@ -241,12 +241,25 @@ class Intake:
                 changes[field] = body.raw(default)
         return changes
 
-    def _account(self, provider: str, identity: Identity) -> tuple[str, str | None]:
-        """The tenant, and the bearer to forward. A forwarded key is its own tenant: its hash names it."""
+    def provider_named(self, name: str) -> str | None:
+        """The configured provider that goes by this name, or by this alias."""
+        return self._names.get(name)
+
+    def tenants(self, identity: Identity) -> tuple[str, ...]:
+        """Every tenant whose data this caller's is: its own, and that of its bearer where it was forwarded."""
+        if identity.authorization is None:
+            return (identity.tenant,)
+        return identity.tenant, _tenant_of(identity.authorization)
+
+    def account(self, provider: str, identity: Identity) -> tuple[str, str | None]:
+        """The tenant, and the bearer to forward. A forwarded key is its own tenant: its hash names it.
+
+        Raises Unauthorized or Unconfigured where there is no key for the provider at all.
+        """
         if provider in self._keyed:
             return identity.tenant, None
         if identity.authorization is not None:
-            return "bearer-" + sha256(identity.authorization.encode()).hexdigest()[:32], identity.authorization
+            return _tenant_of(identity.authorization), identity.authorization
         if provider in self._keyless:
             return identity.tenant, None
         if identity.key == "default":
@@ -255,6 +268,10 @@ class Intake:
                 code="missing_api_key",
             )
         raise Unconfigured(f"The gateway has no key for '{provider}'; its owner must configure one.")
+
+
+def _tenant_of(authorization: str) -> str:
+    return "bearer-" + sha256(authorization.encode()).hexdigest()[:32]
 
 
 def _lanes(identity: Identity) -> tuple[Lane, ...] | None:

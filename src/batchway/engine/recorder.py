@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from batchway.core.events import Answered, Charged, Refused
+from batchway.core.commands import Reply
+from batchway.core.events import Answered, Charged, Refused, Unclaimed
 from batchway.ports import Behind
 
 
@@ -15,7 +16,12 @@ class Recorder:
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
         """What it writes down."""
-        return {Answered: self._on_answered, Refused: self._on_refused, Charged: self._on_charged}
+        return {
+            Answered: self._on_answered,
+            Refused: self._on_refused,
+            Unclaimed: self._on_unclaimed,
+            Charged: self._on_charged,
+        }
 
     def _on_answered(self, event: Answered) -> None:
         if not event.reply.on_disk:
@@ -24,6 +30,13 @@ class Recorder:
     def _on_refused(self, event: Refused) -> None:
         if not event.on_disk:
             self._behind.refused(event.request, event.fault, event.reason)
+
+    def _on_unclaimed(self, event: Unclaimed) -> None:
+        ending = event.ending
+        if isinstance(ending, Reply):
+            self._behind.answered(ending)
+        else:
+            self._behind.refused(ending.request, ending.fault, ending.why)
 
     def _on_charged(self, event: Charged) -> None:
         if not event.on_disk:

@@ -1,8 +1,9 @@
-"""One HTTP exchange over bare ASGI: reading a body within bounds, sending a response to a reader within bounds."""
+"""One HTTP exchange over bare ASGI: a body read within bounds, a response sent, and the headers that say what it is."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from batchway.core.cost import dollars
 from batchway.core.errors import TooLarge
 from batchway.core.types import Fault
 from batchway.wire.native import error_body
@@ -16,6 +17,9 @@ Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
 PRIVATE = (b"cache-control", b"private, no-store")
 """An answer is its caller's alone: no cache on the way may keep it."""
+
+MAX_WHY = 500
+"""Characters of the reasons in a header."""
 
 
 class Gone(Exception):
@@ -75,13 +79,30 @@ async def send_fault(
     await send_body(send, fault.status, [*headers, *(extra or ())], error_body(fault, request_id))
 
 
+def id_headers(request_id: str) -> Headers:
+    """Which request it is."""
+    name = request_id.encode()
+    return [(b"x-batchway-request-id", name), (b"x-request-id", name)]
+
+
+def way_headers(via: str, why: str) -> Headers:
+    """How it was answered, and why so. It may quote a provider, so it is made fit for a header."""
+    readable = (why if why.isprintable() else repr(why))[:MAX_WHY].encode("ascii", "replace")
+    return [(b"x-batchway-routed-via", via.encode()), (b"x-batchway-why", readable)]
+
+
+def money_headers(cost: int | None, saved: int | None) -> Headers:
+    """What it cost and saved, as far as that is known. Picodollars."""
+    named = (b"x-batchway-cost-usd", cost), (b"x-batchway-saved-usd", saved)
+    return [(name, dollars(amount).encode()) for name, amount in named if amount is not None]
+
+
 def fault_headers(fault: Fault, request_id: str | None, *, retries: bool = True) -> Headers:
     """Retry-After where it makes sense; `x-should-retry: false` where a provider's fault is not for an SDK to retry:
     we have done so already (`retries`), it is no use, or it may be paid twice."""
     headers: Headers = [JSON, PRIVATE]
     if request_id is not None:
-        name = request_id.encode()
-        headers += [(b"x-batchway-request-id", name), (b"x-request-id", name)]
+        headers += id_headers(request_id)
     if fault.retry_after is not None:
         # Whole seconds, rounded up: SDKs read the header as a number, some only as an integer.
         headers.append((b"retry-after", b"%d" % max(1, -int(-fault.retry_after // 1))))

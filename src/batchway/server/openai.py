@@ -1,12 +1,15 @@
-"""The OpenAI surface: chat completions, embeddings and responses, as plain ASGI since it is the hot path."""
+"""The OpenAI surface: chat completions, embeddings and responses, as plain ASGI since it is the hot path.
+
+`/submit` is chat completions under another path; `Prefer: respond-async` asks any of them for a 202 instead.
+"""
 
 import asyncio
 import functools
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import structlog
 
-from batchway.core.commands import Refuse, Reply
+from batchway.core.commands import Acknowledge, Refuse, Reply
 from batchway.core.cost import dollars
 from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, WaitOver
 from batchway.core.types import Request
@@ -21,28 +24,29 @@ from batchway.server.exchange import (
     Receive,
     Scope,
     Send,
+    id_headers,
+    money_headers,
     read_body,
     read_headers,
     send_body,
     send_fault,
+    way_headers,
     write,
 )
 from batchway.server.visits import Visit, Visits
 from batchway.wire import sse
 from batchway.wire.endpoints import Front
-from batchway.wire.native import envelope, error_body
+from batchway.wire.hints import prefers_async
+from batchway.wire.native import envelope, error_body, pending
 
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNBUFFERED = (b"x-accel-buffering", b"no")
-
-MAX_WHY = 500
-"""Characters of the reasons in a header."""
 
 _log = structlog.get_logger()
 
 
 class Endpoint:
-    """One endpoint of the front, for all its requests. `max_body` in bytes; `retries`: we try again ourselves."""
+    """One endpoint of the front, for all its requests."""
 
     def __init__(
         self,
@@ -54,7 +58,11 @@ class Endpoint:
         *,
         max_body: int,
         retries: bool,
+        native: bool = False,
+        recorded: bool = False,
     ) -> None:
+        """`max_body` in bytes; `retries`: we try again ourselves; `native`: answers carry `content`, whoever asks;
+        `recorded`: how a request ended can be looked up later."""
         self._front = front
         self._engine = engine
         self._intake = intake
@@ -62,6 +70,8 @@ class Endpoint:
         self._visits = visits
         self._max_body = max_body
         self._retries = retries
+        self._native = native
+        self._recorded = recorded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -70,7 +80,7 @@ class Endpoint:
             with self._visits.begin(receive, send) as visit:
                 taken, timeout = await self._take(scope, receive)
                 visit.has_asked()
-                if timeout is None and taken.request.on_deadline != "fail":
+                if timeout is None and taken.request.on_deadline != "fail" and not taken.request.detached:
                     ended = await self._drive(taken.request, visit)
                 else:
                     outcome = self._engine.ask(taken.request)
@@ -97,8 +107,10 @@ class Endpoint:
             raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
         identity = self._access.identify(headers)
         timeout = _timeout(scope["query_string"])
+        detached = "prefer" in headers and prefers_async(headers)
         content = await read_body(receive, headers, self._max_body)
-        return self._intake.take(self._front, content, headers, identity, self._engine.clock.now()), timeout
+        now = self._engine.clock.now()
+        return self._intake.take(self._front, content, headers, identity, now, detached=detached), timeout
 
     async def _drive(self, request: Request, visit: Visit) -> Outcome:
         """The outcome, the request's own call made by this very task: it goes on when its caller leaves."""
@@ -123,8 +135,13 @@ class Endpoint:
             return outcome.result()
         streams = taken.request.prompt.stream
         self._engine.leave(taken.request.ask, keep=not streams)
-        rest = "The stream was ended." if streams else "The request goes on; send it again for its answer."
+        rest = "The stream was ended." if streams else self._goes_on(taken.request)
         raise WaitOver(f"No answer within {timeout:g} seconds (?timeout=). {rest}")
+
+    def _goes_on(self, request: Request) -> str:
+        if self._recorded and request.retention != "none":
+            return f"The request goes on; GET {path_of(request.id)} tells how it ended."
+        return "The request goes on; send it again for its answer."
 
     async def _render(self, taken: Taken, outcome: Outcome, visit: Visit) -> None:
         send = visit.send
@@ -132,6 +149,8 @@ class Endpoint:
             await self._render_stream(taken, outcome, send)
         elif isinstance(outcome, Refuse):
             await send_fault(send, outcome.fault, taken.request.id, retries=self._retries)
+        elif isinstance(outcome, Acknowledge):
+            await send_body(send, 202, _accepted(outcome.request.id), pending(outcome.request.id))
         elif taken.request.prompt.stream:
             await self._replay(taken, outcome, send)
         else:
@@ -147,7 +166,7 @@ class Endpoint:
             via=reply.via,
             batch_id=reply.batch_id,
             completed_at=reply.answer.finished_at,
-            with_content=taken.native,
+            with_content=taken.native or self._native,
         )
 
     async def _render_stream(self, taken: Taken, stream: Stream, send: Send) -> None:
@@ -195,25 +214,24 @@ def _timeout(query: bytes) -> float | None:
     return timeout
 
 
+def _accepted(request_id: str) -> Headers:
+    headers = [JSON, PRIVATE, *id_headers(request_id)]
+    return [*headers, (b"location", path_of(request_id).encode()), (b"preference-applied", b"respond-async")]
+
+
+def path_of(request_id: str) -> str:
+    """Where a request is looked up."""
+    return "/requests/" + quote(request_id, safe="")
+
+
 def _names(taken: Taken, via: str, why: str) -> Headers:
-    name = taken.request.id.encode()
     if taken.chosen is not None:
         why = f"{why}; model: {taken.chosen}"
-    return [
-        (b"x-batchway-request-id", name),
-        (b"x-request-id", name),
-        (b"x-batchway-routed-via", via.encode()),
-        # It may quote a provider, so it is made fit for a header.
-        (b"x-batchway-why", (why if why.isprintable() else repr(why))[:MAX_WHY].encode("ascii", "replace")),
-    ]
+    return [*id_headers(taken.request.id), *way_headers(via, why)]
 
 
 def _reply_headers(reply: Reply, taken: Taken) -> Headers:
-    headers: Headers = [JSON, PRIVATE, *_names(taken, reply.via, reply.why)]
-    if reply.cost is not None:
-        headers.append((b"x-batchway-cost-usd", dollars(reply.cost).encode()))
-    if reply.saved is not None:
-        headers.append((b"x-batchway-saved-usd", dollars(reply.saved).encode()))
+    headers: Headers = [JSON, PRIVATE, *_names(taken, reply.via, reply.why), *money_headers(reply.cost, reply.saved)]
     if reply.age is not None:
         headers.append((b"age", b"%d" % reply.age))
     if reply.packed > 1:

@@ -94,6 +94,12 @@ def from_headers(headers: Mapping[str, str]) -> Hints:
     return hints
 
 
+def prefers_async(headers: Mapping[str, str]) -> bool:
+    """Whether the caller wants no answer now, but to know that its request was taken (RFC 7240: `respond-async`)."""
+    preferred = headers.get("prefer", "").split(",")
+    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in preferred)
+
+
 def _hint_of(header: str) -> str:
     name = header.removeprefix(HEADER_PREFIX).replace("-", "_")
     if name not in NAMES:

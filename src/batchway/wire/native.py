@@ -50,6 +50,16 @@ def envelope(
     return body.join(fields)
 
 
+def pending(request_id: str) -> bytes:
+    """The status of a request that has no answer yet."""
+    return _encode({"request_id": request_id, "status": "pending", "message": "Request is still processing"})
+
+
+def completed(request_id: str, response: bytes) -> bytes:
+    """The status of a request that was answered. `response`: what its caller got, or would have got."""
+    return _encode({"request_id": request_id, "status": "completed", "response": msgspec.Raw(response)})
+
+
 def error_body(fault: Fault, request_id: str | None) -> bytes:
     """A fault in OpenAI's shape, with our fields beside it; a provider's own error object is kept as it came."""
     own = _upstream_error(fault.body)

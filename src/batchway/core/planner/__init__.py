@@ -10,11 +10,13 @@ thought per request:
 
 A *seat* is one question on its way to an answer and everyone who waits for it; a *flight* is one call under way for
 one seat (or several: packed). `asking` seats a request, `routing` finds its lane and window, `sending` passes it
-through the gate, `answering` takes what comes back, `ending` tells the callers, `leaving` lets them go.
+through the gate, `answering` takes what comes back, `ending` tells the callers, `leaving` lets them go, `withdrawing`
+takes a request back.
 
 Invariants, held by tests/core/test_planner_property.py:
 
-1. Every accepted request gets exactly one Reply or Refuse, unless its caller left.
+1. Every accepted request gets exactly one Reply or Refuse, unless its caller left; one that nobody waits for from the
+   beginning gets an Acknowledge in its place, once it is on disk.
 2. A window never breaks its limits of size, tokens or wait; only like goes with like.
 3. Whatever waits for time to pass is covered by `deadline()`; whatever waits for a slot is covered by a flight.
 4. Only requests of one tenant share an answer, and only by the rules of `core.fingerprint`.
@@ -36,7 +38,7 @@ from batchway.core.commands import Command
 from batchway.core.facts import Fact
 from batchway.core.limits import Dice
 from batchway.core.memory import Memory
-from batchway.core.planner import answering, asking, ending, leaving, routing, sending
+from batchway.core.planner import answering, asking, ending, leaving, routing, sending, withdrawing
 from batchway.core.planner.plan import Plan, Timer, Watch
 from batchway.core.policy import Policy
 from batchway.core.router import Offers
@@ -104,6 +106,11 @@ class Planner:
         process may see to."""
         return self._plan.seats.awaited(in_jobs=in_jobs)
 
+    def holds(self, tenant: str, request_id: str) -> bool:
+        """Whether a tenant's request that was given no id of its own is under way here: the disk may not have it."""
+        seat = self._plan.seats.of(request_id) or self._plan.seats.led_by(request_id)
+        return seat is not None and seat.request.tenant == tenant
+
     def load(self) -> Load:
         """How much is under way."""
         plan = self._plan
@@ -139,7 +146,7 @@ HANDLERS: Mapping[type, Callable[..., None]] = {
     facts.Rescue: answering.rescue,
     facts.Kept: ending.kept,
     facts.Left: leaving.left,
-    facts.Withdrawn: leaving.withdrawn,
+    facts.Withdrawn: withdrawing.withdrawn,
     facts.Offered: routing.offered,
     facts.Measured: routing.measured,
     facts.TimePassed: _time_passed,

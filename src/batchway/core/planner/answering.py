@@ -124,18 +124,25 @@ def failed(plan: Plan, fact: facts.Failed) -> None:
         seat.flight = None
     if flight.sample is not None:
         unpacking.sampled(plan, flight, fact.fault)
-    elif not unpacking.failed(plan, flight, fact.fault):
+    else:
         for seat in flight.seats:
-            _failed_seat(plan, seat, flight, fact.fault)
+            _unheard(plan, seat, fact.fault)
+        if not unpacking.failed(plan, flight, fact.fault):
+            for seat in flight.seats:
+                _failed_seat(plan, seat, flight, fact.fault)
     sending.release(plan, request.provider)
+
+
+def _unheard(plan: Plan, seat: Seat, fault: Fault) -> bool:
+    """What failed is not tried again for nobody."""
+    if seat.open and not (seat.waiting or seat.durable):
+        ending.refuse(plan, seat, fault, "the call failed, and nobody waits for another try")
+    return not seat.open
 
 
 def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
     """Ask again: singly after a packed call, later after a passing fault; else tell the callers."""
-    if not seat.open:
-        return
-    if not (seat.waiting or seat.durable):
-        plan.seats.close(seat)
+    if _unheard(plan, seat, fault):
         return
     if fault.usage is not None:
         seat.why = f"asked again singly: {fault.message}"

@@ -39,6 +39,7 @@ def _reuse_named(plan: Plan, request: Request) -> bool:
         return True
     if seat:
         _join(plan, seat, request, "the same request_id is under way")
+        leaving.acknowledge(plan, seat)
     elif kept:
         _give(plan, request, kept, "cache", "the same request_id was answered before", booked=True)
     return bool(seat or kept)
@@ -82,8 +83,8 @@ def _give(plan: Plan, request: Request, kept: Known, via: Via, why: str, *, book
     """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
     if not booked:
         plan.out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, plan.now)
-    saved = 0 if booked else kept.worth
         packing.saved(plan, request, kept.worth or 0)
+    saved = 0 if booked else kept.worth
     age = max(0.0, plan.now - kept.answer.finished_at)
     plan.out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
 
@@ -118,10 +119,11 @@ def _attach(plan: Plan, seat: Seat, first: Request) -> None:
     under_way = plan.seats.led_by(first.ask)
     if under_way is None:
         under_way = Seat(first, saved=True)
-        under_way.elsewhere = True
+        under_way.elsewhere, under_way.why = True, "asked before, and answered since"
         plan.seats.add(under_way)
     for caller in callers:
         _join(plan, under_way, caller, "the same request is under way")
+    leaving.acknowledge(plan, under_way)
 
 
 def _give_known(plan: Plan, seat: Seat, first: Request, answer: Answer, call_id: str) -> None:

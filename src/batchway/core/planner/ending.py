@@ -3,13 +3,13 @@
 from msgspec import structs
 
 from batchway.core import facts
-from batchway.core.commands import Refuse
+from batchway.core.commands import Record, Refuse
 from batchway.core.fingerprint import adoption_key, cacheable
 from batchway.core.memory import Known
 from batchway.core.planner import packing
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Seat
-from batchway.core.settlement import Bill, keep, settle
+from batchway.core.settlement import UNHEARD, Bill, keep, settle
 from batchway.core.types import Answer, Fault, Request
 
 
@@ -36,18 +36,18 @@ def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
         for number, caller in enumerate(callers):
             on_disk = bill.on_disk and number == 0
             plan.out.append(Refuse(request=caller, fault=result, why=bill.why, on_disk=on_disk))
+        if not (callers or bill.on_disk):
+            refuse = Refuse(request=seat.request, fault=result, why=bill.why)
+            plan.out.append(Record(ending=refuse, why=UNHEARD))
         return
     plan.out += settle(result, seat.request, callers, bill, plan.now)
+    packing.saved(plan, seat.request, _saved(bill, len(callers)))
     if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):
         request = seat.request
         kept = Known(answer=result, call_id=bill.call_id, fingerprint=request.fingerprint, worth=bill.worth)
-    packing.saved(plan, seat.request, _saved(bill, len(callers)))
         _remember(plan, seat, callers, kept)
 
 
-def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> None:
-    request = seat.request
-    if seat.shared and cacheable(kept.answer):
 def _saved(bill: Bill, callers: int) -> int:
     """Picodollars, in other ways than by packing: what its twins did not pay, and what its lane is cheaper by."""
     if bill.worth is None:
@@ -56,11 +56,14 @@ def _saved(bill: Bill, callers: int) -> int:
     return twins if bill.packed > 1 or bill.cost is None else twins + bill.worth - bill.cost
 
 
+def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> None:
+    request = seat.request
+    if seat.shared and cacheable(kept.answer):
         plan.memory.cache.put(request.fingerprint, kept, plan.now)
     for caller in callers or (request,):
         if caller.named:
             plan.memory.named.put((caller.tenant, caller.id), kept, plan.now)
-    if not callers:
+    if not (callers or request.detached):
         plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
 
 

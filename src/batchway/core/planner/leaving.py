@@ -1,14 +1,23 @@
-"""Leaving: callers who give up, deadlines that pass, and requests that their owner cancels."""
+"""Leaving: callers who give up or need not wait, and deadlines that pass."""
 
 from batchway.core import errors, facts
-from batchway.core.commands import Refuse
-from batchway.core.planner import ending, sending
+from batchway.core.commands import Acknowledge, Refuse
+from batchway.core.planner import sending
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Seat
 
 
 def left(plan: Plan, fact: facts.Left) -> None:
     _leave(plan, fact.ask, fact.keep)
+
+
+def acknowledge(plan: Plan, seat: Seat) -> None:
+    """Those who do not wait for the answer go as soon as the disk has the request, and are told so."""
+    if not seat.on_disk:
+        return
+    for caller in [caller for caller in seat.waiting.values() if caller.detached]:
+        plan.out.append(Acknowledge(request=caller, why="its request is on disk"))
+        _leave(plan, caller.ask, False)
 
 
 def _leave(plan: Plan, ask: str, keep: bool) -> None:
@@ -18,7 +27,7 @@ def _leave(plan: Plan, ask: str, keep: bool) -> None:
     if seat is None or seat.waiting:
         return
     if seat.durable:
-        if seat.job is not None and seat.flight is None:
+        if seat.away and seat.flight is None:
             plan.seats.close(seat)
         return
     streams = seat.request.prompt.stream
@@ -45,15 +54,3 @@ def deadline_passed(plan: Plan, ask: str) -> None:
     fault = errors.DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault
     plan.out.append(Refuse(request=seat.waiting[ask], fault=fault, why="its deadline passed"))
     _leave(plan, ask, False)
-
-
-def withdrawn(plan: Plan, fact: facts.Withdrawn) -> None:
-    seat = plan.seats.led_by(fact.ask)
-    if seat is None or fact.ask in plan.ended:
-        return
-    plan.batcher.remove(fact.ask)
-    # Whoever told us has put it on disk.
-    seat.on_disk = False
-    fault = errors.Cancelled("The request was cancelled by its owner.").fault
-    ending.refuse(plan, seat, fault, "cancelled by its owner", on_disk=True)
-    sending.cancel_unwanted(plan, seat)

@@ -8,7 +8,7 @@ from batchway.core import errors, facts
 from batchway.core.batcher import Closed, Ticket
 from batchway.core.commands import Fit, FormJob, Save
 from batchway.core.gate import Party
-from batchway.core.planner import ending, packing, sending
+from batchway.core.planner import ending, leaving, packing, sending
 from batchway.core.planner.plan import Plan
 from batchway.core.policy import WindowRule
 from batchway.core.router import prompt_budget
@@ -82,6 +82,7 @@ def saved(plan: Plan, fact: facts.Saved) -> None:
     seat = plan.seats.led_by(fact.ask)
     if seat is not None:
         seat.on_disk = True
+        leaving.acknowledge(plan, seat)
         _depart(plan, seat)
 
 
