@@ -24,6 +24,7 @@ AUTH = ("authorization", f"Bearer {KEY}")
 JSON = ("content-type", "application/json")
 OPENAI = OpenAIBatchDialect("openai", "https://api.openai.com/v1/", KEY, BATCH_FORMS["openai"])
 GENERIC = OpenAIBatchDialect("mine", "http://localhost:8000/v1", None, BATCH_FORMS["generic"])
+DOUBLEWORD = OpenAIBatchDialect("doubleword", "https://api.doubleword.ai/v1", KEY, BATCH_FORMS["doubleword"])
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -110,6 +111,7 @@ def test_the_upload_is_a_form_with_the_purpose_first() -> None:
 
 def test_what_is_created_carries_its_tag() -> None:
     created = OPENAI.encode_create(job(input_file_id="file-1"))
+    assert isinstance(created, Outgoing)
     assert (created.method, created.url, created.headers) == (
         "POST",
         "https://api.openai.com/v1/batches",
@@ -151,7 +153,18 @@ def test_a_provider_that_cannot_page_is_asked_without_parameters() -> None:
     assert groq.encode_list(TAG, None).url == "https://api.groq.com/openai/v1/batches"
 
 
-@pytest.mark.parametrize(("name", "asked", "sold"), [("openai", "1h", "24h"), ("generic", "1h", "1h")])
+@pytest.mark.parametrize(
+    ("name", "asked", "sold"),
+    [
+        ("openai", "1h", "24h"),
+        ("generic", "1h", "1h"),
+        ("doubleword", "1h", "1h"),
+        ("doubleword", "48h", "24h"),
+        ("doubleword", "background", "background"),
+        ("deepinfra", "7d", "24h"),
+        ("groq", "48h", "7d"),
+    ],
+)
 def test_windows(name: str, asked: str, sold: str) -> None:
     assert BATCH_FORMS[name].terms.window(asked) == sold
 
@@ -207,6 +220,41 @@ def test_a_file_that_shows_early_is_read_where_that_is_so() -> None:
     assert not read_batch(early).readable
     assert read_batch(early, GENERIC).readable
     assert not read_batch(batch(status="in_progress"), GENERIC).readable
+
+
+@pytest.mark.parametrize(
+    ("counts", "sources"),
+    [
+        ({"total": 0, "completed": 0, "failed": 0}, ("out", "err")),  # Who does not count is believed.
+        (None, ("out", "err")),
+        ({"total": 4, "completed": 0, "failed": 0}, ()),
+        ({"total": 4, "completed": 1, "failed": 0}, ("out",)),
+        ({"total": 4, "completed": 0, "failed": 1}, ("err",)),
+        ({"total": 4, "completed": 3, "failed": 1}, ("out", "err")),
+    ],
+)
+def test_files_that_are_named_at_creation_are_there_when_something_is_counted_for_them(
+    counts: Any, sources: tuple[str, ...]
+) -> None:
+    named = batch(status="in_progress", output_file_id="out", error_file_id="err", request_counts=counts)
+    assert read_batch(named, DOUBLEWORD).sources == sources
+    assert read_batch(named).sources == ("out", "err")
+
+
+def test_who_says_that_there_is_more_is_asked_for_the_rest_by_either_name() -> None:
+    url = DOUBLEWORD.encode_results("file-2", "7").url
+    assert url == "https://api.doubleword.ai/v1/files/file-2/content?skip=7&offset=7"
+    for headers, line, after in (
+        ({"x-incomplete": "true", "x-last-line": "7"}, b'{"a":1}\n', "7"),
+        ({"x-incomplete": "true", "x-last-line": "7"}, b'{"a":1}', "7"),
+        ({"x-incomplete": "true", "x-last-line": "7"}, b"\n \n", None),
+        ({"x-incomplete": "true"}, b'{"a":1}\n', None),
+        ({"x-incomplete": "false", "x-last-line": "7"}, b'{"a":1}\n', None),
+        ({}, b'{"a":1}\n', None),
+    ):
+        reader = DOUBLEWORD.result_reader(headers)
+        assert len([*reader.feed(line), *reader.end()]) == (1 if b"{" in line else 0)
+        assert reader.after == after
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ class OpenAIBatchDialect:
 
     # Batches
 
-    def encode_create(self, job: Job) -> Outgoing:
+    def encode_create(self, job: Job) -> Outgoing | OutgoingRows:
         """POST /batches."""
         content = {
             "input_file_id": job.input_file_id,
@@ -224,7 +224,7 @@ class OpenAIBatchDialect:
             error_file_id=self._file(said.get("error_file_id"), counts, counts.failed if counts else 0),
             expires_at=number(said.get("expires_at")),
             readable=self._form.shows_early and output is not None,
-            problems=_problems(said.get("errors")),
+            problems=problems_of(said.get("errors")),
         )
 
     def _file(self, handle: Any, counts: Counts | None, counted: int) -> str | None:
@@ -309,7 +309,8 @@ def _counts(said: Any) -> Counts | None:
     return Counts(total=total, completed=completed, failed=failed)
 
 
-def _problems(said: Any) -> tuple[Problem, ...]:
+def problems_of(said: Any) -> tuple[Problem, ...]:
+    """The reasons in a list, or in an object that holds one."""
     listed = said.get("data") if isinstance(said, dict) else said
     if not isinstance(listed, list):
         return ()

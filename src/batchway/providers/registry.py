@@ -13,6 +13,7 @@ from batchway.providers.mistral import MistralDialect
 from batchway.providers.mistral_batch import MistralBatchDialect
 from batchway.providers.openai import OpenAIDialect
 from batchway.providers.openai_batch import OpenAIBatchDialect
+from batchway.providers.openrouter_batch import OpenRouterBatchDialect
 from batchway.providers.xai_batch import XAIBatchDialect
 
 
@@ -91,7 +92,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="openrouter",
-        dialect="openai",
+        dialect="openrouter",
         base_url="https://openrouter.ai/api/v1",
         key_variables=("OPENROUTER_API_KEY",),
         url_variables=("OPENROUTER_BASE_URL",),
@@ -151,7 +152,8 @@ DIALECTS: Mapping[str, Callable[[Account], Dialect]] = {
     "gemini": lambda account: GeminiDialect(account.name, account.base_url, account.key, account.version),
     "mistral": lambda account: MistralDialect(OpenAIDialect(account.name, account.base_url, account.key)),
     "openai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
-    # xAI's direct calls are OpenAI's; its batches are not.
+    # Direct calls of these are OpenAI's; their batches are not.
+    "openrouter": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
     "xai": lambda account: OpenAIDialect(account.name, account.base_url, account.key),
 }
 """Every dialect by name: how to make one for an account."""
@@ -169,6 +171,7 @@ BATCH_DIALECTS: Mapping[str, Callable[[Account], BatchDialect]] = {
     "openai": lambda account: OpenAIBatchDialect(
         account.name, account.base_url, account.key, BATCH_FORMS.get(account.name, BATCH_FORMS["generic"])
     ),
+    "openrouter": lambda account: OpenRouterBatchDialect(account.name, account.base_url, account.key),
     "xai": lambda account: XAIBatchDialect(account.name, account.base_url, account.key),
 }
 """The same for Batch APIs, by the name of the dialect that direct calls are made in."""
