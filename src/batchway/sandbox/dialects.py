@@ -8,6 +8,7 @@ from batchway.sandbox.contract import Dialect
 from batchway.sandbox.gemini import Gemini
 from batchway.sandbox.mistral import Mistral
 from batchway.sandbox.openai import OpenAI
+from batchway.sandbox.openrouter import OpenRouter
 from batchway.sandbox.state import Sandbox
 from batchway.sandbox.xai import XAI
 
@@ -17,6 +18,7 @@ DIALECTS: Final[Mapping[str, Callable[[Sandbox], Dialect]]] = {
     "grok": XAI,
     "mistral": Mistral,
     "openai": OpenAI,
+    "openrouter": OpenRouter,
 }
 """Provider name (the first segment of the path) to its dialect."""
 

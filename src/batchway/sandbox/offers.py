@@ -85,6 +85,7 @@ OFFERS: Final[Mapping[str, Offer]] = {
         most_bytes=100 * MEGABYTE,
         one_model=False,
     ),
+    "openrouter": Offer(created_status=202, most_requests=5_000, creations_per_hour=None),
     "doubleword": Offer(
         windows=("1h", "24h", "background"),
         created_status=201,
