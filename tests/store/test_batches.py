@@ -1,5 +1,7 @@
 """Batches as the gateway's people see them."""
 
+from typing import Any
+
 from msgspec.structs import replace
 from sqlalchemy import Connection
 from tests.store.things import NOW, OWNER, entry, job
@@ -99,13 +101,15 @@ def test_jobs_and_waiting_requests_are_counted(connection: Connection) -> None:
     form(connection, 2, tokens=6, next_at=4e9)
     form(connection, 3, next_at=4e9)
     batches.hide(connection, "j-3")
-    requests.save(connection, [entry("a-8", tokens=7), entry("a-9", tokens=None, lane="direct")])
+    requests.save(connection, [entry("a-8", tokens=7), entry("a-9", tokens=None, lane="direct", asked_at=NOW - 5)])
     requests.cancel(connection, "t", "a-3")
 
-    common = {"provider": "openai", "model": "gpt-4o-mini"}
-    assert batches.count_jobs(connection) == [Count(state="formed", n=2, tokens=11, **common)]
+    common: dict[str, Any] = {"provider": "openai", "model": "gpt-4o-mini"}
+    formed = Count(state="formed", status="formed", n=2, tokens=11, oldest_at=NOW + 1, **common)
+    assert batches.count_jobs(connection) == [formed]
+    assert batches.count_active(connection) == 2
     assert batches.count_waiting(connection) == [
-        Count(state="batch", n=1, tokens=7, **common),
-        Count(state="direct", n=1, tokens=0, **common),
-        Count(state="in_job", n=2, tokens=24, **common),
+        Count(state="batch", n=1, tokens=7, oldest_at=NOW, **common),
+        Count(state="direct", n=1, tokens=0, oldest_at=NOW - 5, **common),
+        Count(state="in_job", n=2, tokens=24, oldest_at=NOW, **common),
     ]

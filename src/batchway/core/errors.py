@@ -24,6 +24,7 @@ BatchwayError
     │   └── UpstreamMalformed 502  the answer is not what the endpoint promises
     │       └── Untold        502  nothing in a packed call's answer is certain to be for this request
     └── Ours                  batchway's
+        ├── NotServed         501  this gateway is not set up for it (no store, another dialect)
         ├── Unconfigured      503  the gateway has no key for the provider
         ├── Stopping          503  shutting down: send it to another replica or try again
         ├── WaitOver          504  the caller's own ?timeout= ran out; the request goes on
@@ -224,6 +225,13 @@ class Ours(Refusal):
 
     whose = "ours"
     type = "server_error"
+
+
+class NotServed(Ours):
+    """The gateway knows the route and is not set up for it: it has no store, or its provider has no such thing."""
+
+    status = 501
+    code = "not_served"
 
 
 class Unconfigured(Ours):

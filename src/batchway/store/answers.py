@@ -116,9 +116,13 @@ def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
     return _one(connection, requests.c.tenant == tenant, requests.c.request_id == request_id)
 
 
-def find_shared(connection: Connection, tenant: str, fingerprint: str, since: float) -> Stored | None:
-    """The tenant's newest request that was answered since then and may serve others that ask the same."""
+def find_shared(
+    connection: Connection, tenant: str, fingerprint: str, since: float, until: float | None = None
+) -> Stored | None:
+    """The tenant's newest request that was answered in this time and may serve others that ask the same."""
     same = requests.c.tenant == tenant, answers.c.fingerprint == fingerprint, answers.c.finished_at >= since
+    if until is not None:
+        same = *same, answers.c.finished_at <= until
     newest = FOUND.where(*same, answers.c.body.is_not(None)).order_by(answers.c.finished_at.desc()).limit(1)
     read = connection.execute(newest).one_or_none()
     return None if read is None else read_stored(read)

@@ -37,7 +37,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     states: tuple[str, ...] | None = None
     """Of ours, `core.job` has them."""
     statuses: tuple[str, ...] | None = None
-    """Of the provider's batch: completed, failed, expired, cancelled and so on."""
+    """As people see them (`Job.shown`): completed, failed, expired, cancelled and so on."""
     finished: bool | None = None
     created_before: float | None = None
     hidden: bool | None = False
@@ -51,6 +51,10 @@ class Count(Struct, frozen=True, kw_only=True):
     state: str
     n: int
     tokens: int
+    oldest_at: float | None = None
+    """When the first of them came."""
+    status: str | None = None
+    """Of jobs: as people see it."""
 
 
 def find(connection: Connection, batch_id: str) -> Batch | None:
@@ -88,18 +92,25 @@ def purge(connection: Connection, which: Filter, *, dry_run: bool = False) -> li
 
 
 def count_jobs(connection: Connection) -> list[Count]:
-    """The jobs that are not hidden, by provider, model and state."""
-    group = jobs.c.provider, jobs.c.model, jobs.c.state
-    found = select(*group, func.count(), func.sum(jobs.c.tokens)).where(jobs.c.hidden.is_(False))
-    return [_count(*read) for read in connection.execute(found.group_by(*group).order_by(*group))]
+    """The jobs that are not hidden, by provider, model, state and status."""
+    group = jobs.c.provider, jobs.c.model, jobs.c.state, jobs.c.status
+    found = select(*group, *_sums(jobs.c.tokens, jobs.c.created_at)).where(jobs.c.hidden.is_(False))
+    return [_count(read) for read in connection.execute(found.group_by(*group).order_by(*group))]
+
+
+def count_active(connection: Connection) -> int:
+    """The jobs that are not finished and not hidden."""
+    active = jobs.c.next_at.is_not(None), jobs.c.hidden.is_(False)
+    return int(connection.scalar(select(func.count()).select_from(jobs).where(*active)) or 0)
 
 
 def count_waiting(connection: Connection) -> list[Count]:
     """The requests without an answer, by provider, model and state: the lane they are to take, or `in_job`."""
     state = case((requests.c.job_id.is_not(None), IN_JOB), else_=requests.c.lane).label("state")
-    found = select(requests.c.provider, requests.c.model, state, func.count(), func.sum(requests.c.tokens))
+    sums = _sums(requests.c.tokens, requests.c.asked_at)
+    found = select(requests.c.provider, requests.c.model, state, *sums).where(is_pending)
     names = "provider", "model", "state"
-    return [_count(*read) for read in connection.execute(found.where(is_pending).group_by(*names).order_by(*names))]
+    return [_count(read) for read in connection.execute(found.group_by(*names).order_by(*names))]
 
 
 _BATCH = select(jobs.c.data, jobs.c.finished_at, jobs.c.hidden, jobs.c.owner)
@@ -109,9 +120,14 @@ def _batch(read: Any) -> Batch:
     return Batch(job=decode(read.data), finished_at=read.finished_at, hidden=read.hidden, owner=read.owner)
 
 
-def _count(provider: str, model: str, state: str, n: int, tokens: Any) -> Count:
+def _sums(tokens: ColumnElement[Any], came_at: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    return func.count().label("n"), func.sum(tokens).label("tokens"), func.min(came_at).label("oldest_at")
+
+
+def _count(read: Any) -> Count:
+    fields = dict(read._mapping)
     # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
-    return Count(provider=provider, model=model, state=state, n=n, tokens=int(tokens or 0))
+    return Count(**fields | {"tokens": int(fields["tokens"] or 0)})
 
 
 _MEANS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {

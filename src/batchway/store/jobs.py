@@ -260,7 +260,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "endpoint": job.endpoint,
         "model": job.model,
         "state": job.state,
-        "status": job.status,
+        "status": job.shown,
         "n": job.n,
         "tokens": job.tokens,
         "provider_batch_id": job.provider_batch_id,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from batchway.core.job.batch import BatchStatus, Counts, Problem
+from batchway.core.job.batch import OVER, BatchStatus, Counts, Problem
 from batchway.core.types import Endpoint
 
 State = Literal[
@@ -141,6 +141,13 @@ class Job(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not _TAG.fullmatch(self.submit_tag):
             raise ValueError(f"submit_tag is {self.submit_tag!r}; it must be 8 to 30 characters of A-Z a-z 0-9 _ -")
+
+    @property
+    def shown(self) -> str:
+        """Its status as people see it: the provider's word while it has a batch there, our state before that."""
+        if self.state == "done" and self.status not in OVER:
+            return "failed" if self.cancel is None else "cancelled"
+        return self.state if self.provider_batch_id is None else self.status
 
     @property
     def open(self) -> int:
