@@ -2,13 +2,14 @@
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 from tests.store.forming import claim, form, lapse
-from tests.store.things import OWNER, entry, job, request, result
+from tests.store.things import NOW, OWNER, entry, job, request, result
 
 from batchway.core.job.facts import CancelAsked
-from batchway.store import answers, jobs, requests, steps
+from batchway.store import answers, events, jobs, requests, steps
 from batchway.store.jobs import JobRow, OpenRow
+from batchway.store.tables import jobs as table
 
 WISH = CancelAsked(by="admin", why="changed our mind", then="requeue")
 
@@ -103,6 +104,51 @@ def test_a_job_that_is_kept_cannot_be_taken(connection: Connection) -> None:
     assert jobs.claim(connection, "other", 60, 10) == []
     assert jobs.write(connection, held, replace(held.job, state="uploaded"))
     assert claim(connection).job.state == "uploaded"
+
+
+def test_a_row_that_cannot_be_read_keeps_no_other_from_its_turn(connection: Connection) -> None:
+    form(connection, 1, next_at=1.0)
+    form(connection, 2, next_at=2.0)
+    connection.execute(update(table).where(table.c.id == "j-1").values(data=b"\xc1 damaged"))
+
+    assert [held.job.id for held in jobs.claim(connection, "me", 60, 10)] == ["j-2"]
+
+    assert jobs.claim(connection, "me", 60, 10) == []
+    assert [told.kind for told in events.of_job(connection, "j-1")] == ["job.unreadable"]
+
+
+def test_what_an_owner_holds_is_handed_back(connection: Connection) -> None:
+    form(connection, 1)
+    form(connection, 2)
+    mine, other = jobs.claim(connection, "me", 60, 1) + jobs.claim(connection, "other", 60, 1)
+
+    jobs.let_go(connection, "me")
+
+    assert [held.job.id for held in jobs.claim(connection, "other", 60, 10)] == [mine.job.id]
+    assert jobs.write(connection, other, other.job)
+
+
+def test_a_job_looks_for_duplicates_again_even_when_it_is_done(connection: Connection) -> None:
+    form(connection, 1, state="done", next_at=None, provider_batch_id="batch_1")
+    form(connection, 2, state="submitting", next_at=4e9)
+
+    assert jobs.have_looked_again(connection, "j-1")
+    assert not jobs.have_looked_again(connection, "j-2")
+    assert not jobs.have_looked_again(connection, "j-9")
+
+    held = claim(connection)
+    assert (held.job.id, held.job.state) == ("j-1", "closing")
+    assert held.job.check_at == held.job.next_at
+    # Whoever holds it looks by itself soon enough.
+    assert not jobs.have_looked_again(connection, "j-1")
+
+
+def test_accounts_are_those_of_jobs_formed_since(connection: Connection) -> None:
+    form(connection, 1, account="old", created_at=NOW - 10)
+    form(connection, 2, account="new")
+    form(connection, 3, account="new")
+
+    assert jobs.accounts(connection, NOW) == ["new"]
 
 
 def test_a_wish_to_cancel_reaches_the_next_holder_whenever_it_came(connection: Connection) -> None:

@@ -99,10 +99,19 @@ def test_due_are_the_owners_most_urgent_requests_that_wait(connection: Connectio
     )
     answers.add(connection, [result("answered")])
 
-    found = requests.due(connection, OWNER, NOW + 50, 10)
+    found = requests.due(connection, OWNER, NOW, NOW + 50, 10)
 
     assert [pending.request.ask for pending in found] == ["soon", "later"]
-    assert [pending.rescue_at for pending in requests.due(connection, OWNER, NOW + 50, 1)] == [NOW + 10]
+    assert [pending.rescue_at for pending in requests.due(connection, OWNER, NOW, NOW + 50, 1)] == [NOW + 10]
+    assert requests.backlog(connection, OWNER, NOW + 50) == 2
+
+
+def test_what_is_to_fail_has_until_its_deadline_whatever_else_must_leave_early(connection: Connection) -> None:
+    requests.save(connection, [entry("fails", rescue_at=NOW + 10, on_deadline="fail"), entry(rescue_at=NOW + 20)])
+
+    assert [pending.request.ask for pending in requests.due(connection, OWNER, NOW, NOW + 50, 9)] == ["a-1"]
+    assert [pending.request.ask for pending in requests.due(connection, OWNER, NOW + 10, NOW + 10, 9)] == ["fails"]
+    assert requests.backlog(connection, OWNER, NOW + 50) == 1
 
 
 def test_requests_of_the_dead_are_taken_by_the_living(connection: Connection) -> None:
@@ -117,34 +126,41 @@ def test_requests_of_the_dead_are_taken_by_the_living(connection: Connection) ->
             entry("a-3", owner="alive"),
             entry("a-4", owner="never-seen"),
             entry("a-5", owner="dead"),
+            entry("a-6", owner="dead", asked_at=NOW + 2),
         ],
     )
     jobs.form(connection, job(), ["a-1"], "dead")
+    jobs.form(connection, job(2), ["a-6"], "dead")
+    requests.set_lane(connection, ["a-6"], "direct")
     answers.add(connection, [result("a-5")])
     connection.execute(update(owners_table).where(owners_table.c.owner_id == "dead").values(lease_until=0.0))
+    assert requests.dead_owners(connection) == ["dead", "never-seen"]
 
     found = requests.take_over(connection, "me", 10)
 
-    assert [(pending.request.ask, pending.job_id, pending.attempts) for pending in found] == [
-        ("a-2", None, 0),
-        ("a-1", "j-1", 1),
-        ("a-4", None, 0),
+    # One rides in its job, whoever drives that; another is asked directly beside its own.
+    assert found.taken == 4
+    assert [(pending.request.ask, pending.job_id, pending.lane) for pending in found.adrift] == [
+        ("a-2", None, "batch"),
+        ("a-4", None, "batch"),
+        ("a-6", "j-2", "direct"),
     ]
-    assert requests.take_over(connection, "me", 10) == []
-    assert requests.due(connection, "me", NOW + 100, 10) == found[:2]
+    assert requests.dead_owners(connection) == []
+    assert requests.take_over(connection, "me", 10).taken == 0
+    assert [each.request.ask for each in requests.due(connection, "me", NOW, NOW + 100, 10)] == ["a-2", "a-1"]
 
 
 def test_whoever_is_dead_itself_takes_nothing_over(connection: Connection) -> None:
     requests.save(connection, [entry(owner="dead")])
 
-    assert requests.take_over(connection, "me", 10) == []
+    assert requests.take_over(connection, "me", 10).taken == 0
 
 
 def test_no_more_are_taken_over_than_asked_for(connection: Connection) -> None:
     owners.enter(connection, "me", "host", 3600)
     requests.save(connection, [entry(f"a-{number}", owner="dead") for number in range(5)])
 
-    taken = [len(requests.take_over(connection, "me", 2)) for _ in range(4)]
+    taken = [requests.take_over(connection, "me", 2).taken for _ in range(4)]
 
     assert taken == [2, 2, 1, 0]
 
@@ -158,7 +174,7 @@ def test_requeued_requests_leave_their_job_unless_they_are_answered(connection: 
 
     found = requests.load_many(connection, ["a-1", "a-2"])
     assert (found["a-1"].job_id, found["a-2"].job_id) == (None, "j-1")
-    assert [pending.request.ask for pending in requests.due(connection, "owner-2", NOW, 9)] == ["a-1"]
+    assert [pending.request.ask for pending in requests.due(connection, "owner-2", NOW, NOW, 9)] == ["a-1"]
 
 
 def test_a_rescued_request_goes_by_another_lane(connection: Connection) -> None:
@@ -167,7 +183,7 @@ def test_a_rescued_request_goes_by_another_lane(connection: Connection) -> None:
     requests.set_lane(connection, ["a-1"], "direct")
 
     assert requests.load_many(connection, ["a-1"])["a-1"].lane == "direct"
-    assert requests.due(connection, OWNER, NOW + 9, 9) == []
+    assert requests.due(connection, OWNER, NOW, NOW + 9, 9) == []
 
 
 def test_a_tenant_cancels_its_own_pending_requests_alone(connection: Connection) -> None:

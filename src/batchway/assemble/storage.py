@@ -16,9 +16,11 @@ from batchway.core.turnaround import Turnarounds
 from batchway.engine.caretaker import Caretaker, CatchUp, Pace
 from batchway.engine.driver import Engine
 from batchway.engine.job_calls import Account
+from batchway.engine.job_forming import Naming
 from batchway.engine.job_terms import Learning
-from batchway.engine.jobs import Jobs, Naming
+from batchway.engine.jobs import Jobs
 from batchway.engine.recorder import Recorder
+from batchway.engine.rescuing import Rescuing
 from batchway.ports import Clock, Sender
 from batchway.settings import KeyEntry, Settings
 from batchway.store import Database
@@ -47,6 +49,8 @@ class Storage(Struct, kw_only=True):
     recorder: Recorder
     learning: Learning
     turnarounds: Turnarounds
+    reached: Callable[[str], None]
+    """Is told of the named places in the code, for proofs."""
     shared: bool
     """Other processes may use it."""
 
@@ -89,6 +93,7 @@ async def open_storage(
         yield None
         return
     async with await Database.open(url, now=clock.now) as database:
+        reached = crash_points(settings.crash_at)
         custodian = Custodian(database, ids, clock.now, host=socket.gethostname(), seconds=settings.lease)
         jobs = StoreJobs(database, custodian, catalog, clock.now)
         behind = StoreBehind(database, clock.now, record=settings.record, retention=settings.retention)
@@ -99,6 +104,7 @@ async def open_storage(
             retention=settings.retention,
             cache_ttl=settings.cache_ttl,
             rescue=rescue_rule(settings),
+            reached=reached,
         )
         yield Storage(
             database=database,
@@ -108,6 +114,7 @@ async def open_storage(
             recorder=Recorder(behind),
             learning=Learning(await jobs.learnt()),
             turnarounds=Turnarounds(await jobs.turnarounds(clock.now() - REMEMBERED)),
+            reached=reached,
             shared=read_url(url).get_backend_name() != "sqlite",
         )
 
@@ -150,21 +157,22 @@ async def work_on_jobs(
         learning=storage.learning,
         naming=Naming(tools.ids),
         dice=tools.dice,
-        reached=crash_points(settings.crash_at),
+        reached=storage.reached,
     )
     engine.batch_with(jobs)
+    rule, reached = rescue_rule(settings), storage.reached
     caretaker = Caretaker(
         storage.custodian,
         storage.journal,
         storage.jobs,
         engine,
         tools.clock,
-        tools.catalog,
         catch_up,
+        Rescuing(storage.custodian, storage.journal, engine, tools.catalog, rule, reached),
         pace=Pace(lease=settings.lease, tick=min(1.0, settings.lease / 3)),
-        rescue=rescue_rule(settings),
         shared=storage.shared,
         wake=jobs.wake,
+        reached=reached,
     )
     async with caretaker, jobs:
         yield jobs

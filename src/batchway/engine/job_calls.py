@@ -1,7 +1,7 @@
 """What a job wants done at its provider, done: each action becomes HTTP calls, and what came of them a fact."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -18,6 +18,19 @@ PAGE = 200
 
 PAGES = 100
 """Pages of a listing, at most: ten thousand batches."""
+
+_NOT_CLEAR = Fault(
+    whose="ours",
+    status=503,
+    type="overloaded",
+    code="lease_too_short",
+    message="The lease would not have outlasted the call.",
+    retry_after=0.1,
+)
+
+
+class _NotClear(Exception):
+    """Nothing may be sent now."""
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -53,14 +66,21 @@ class JobCalls:
         started = await self._sender.send(start)
         return started if started.status < 300 else dialect.fault(started)
 
-    async def submit(self, job: Job, dialect: BatchDialect, timeout: float) -> facts.JobFact:
-        """Create the batch, once. `timeout`: seconds for the answer, where the rows are not in the call itself."""
+    async def submit(
+        self, job: Job, dialect: BatchDialect, timeout: float, clear: Callable[[], Awaitable[bool]]
+    ) -> facts.JobFact:
+        """Create the batch, once. `timeout`: seconds for the answer, where the rows are not in the call itself.
+        `clear` is asked before the first byte goes: False, and none does."""
         try:
             outgoing = dialect.encode_create(job)
             if isinstance(outgoing, OutgoingRows):
-                incoming = await self._send_rows(job, dialect, outgoing)
-            else:
+                incoming = await self._send_rows(job, dialect, outgoing, clear)
+            elif await clear():
                 incoming = await self._sender.send(outgoing, timeout)
+            else:
+                raise _NotClear
+        except _NotClear:
+            return facts.SubmitFailed(_NOT_CLEAR, sent=False)
         except (Unreachable, BadRequest) as error:
             return facts.SubmitFailed(error.fault, sent=False)
         except Refusal as refusal:
@@ -68,10 +88,18 @@ class JobCalls:
         batch = dialect.decode_batch(incoming)
         return facts.SubmitFailed(batch) if isinstance(batch, Fault) else facts.Submitted(batch)
 
-    async def _send_rows(self, job: Job, dialect: BatchDialect, outgoing: OutgoingRows) -> Incoming:
+    async def _send_rows(
+        self,
+        job: Job,
+        dialect: BatchDialect,
+        outgoing: OutgoingRows,
+        clear: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Incoming:
         """Through a file of no name: its length must be known before the first byte goes, and it may be 200 MB."""
         with TemporaryFile() as file:
             await self._write_rows(file, job, dialect, outgoing)
+            if clear is not None and not await clear():
+                raise _NotClear
             length = file.tell()
             file.seek(0)
             head = Outgoing(method=outgoing.method, url=outgoing.url, headers=outgoing.headers, body=b"")

@@ -1,12 +1,13 @@
 """What providers taught about their Batch APIs, laid over what their dialects say of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from msgspec import structs
 
 from batchway.core.job import BatchTerms
 from batchway.core.job.commands import Learnt
 from batchway.engine.job_calls import Account
+from batchway.ports import Lesson
 
 PROBE = 86_400.0
 """Seconds after which a Batch API that was not there is tried again."""
@@ -15,9 +16,18 @@ PROBE = 86_400.0
 class Learning:
     """Remembers in memory what the store remembers for good."""
 
-    def __init__(self, learnt: Mapping[tuple[str, str, Learnt], float]) -> None:
-        """By provider, model and name, as the store has it."""
-        self._learnt = dict(learnt)
+    def __init__(self, lessons: Iterable[Lesson] = ()) -> None:
+        self._lessons: dict[tuple[str, str, Learnt], Lesson] = {}
+        self._closed: frozenset[tuple[str, str]] = frozenset()
+        self.adopt(lessons)
+
+    def adopt(self, lessons: Iterable[Lesson]) -> None:
+        """Take these where they are newer: other processes learn too."""
+        for lesson in lessons:
+            key = lesson.provider, lesson.model, lesson.name
+            known = self._lessons.get(key)
+            if known is None or known.at <= lesson.at:
+                self._lessons[key] = lesson
 
     def terms(self, account: Account, model: str) -> BatchTerms:
         """What one provider takes of one model."""
@@ -38,10 +48,22 @@ class Learning:
         most = self._of(provider, model, "enqueued_tokens")
         return None if most is None else int(most)
 
-    def learn(self, provider: str, model: str, name: Learnt, value: float) -> str | None:
-        """One more lesson. Returns why the batch lane to the provider is closed, if it is."""
-        self._learnt[provider, model, name] = value
-        return f"{provider} has no Batch API for {model}" if name == "no_batch" else None
+    def lists(self, provider: str) -> bool:
+        """Whether its batches can be listed, as far as is known."""
+        return not any(lesson.provider == provider and lesson.name == "no_listing" for lesson in self._lessons.values())
+
+    def lanes(self, now: float) -> list[tuple[str, str, str | None]]:
+        """The batch lanes that closed, or may be tried again, since this was asked last: provider, model, and why it is
+        closed (None: it is open)."""
+        lessons = [lesson for lesson in self._lessons.values() if lesson.name == "no_batch"]
+        closed = frozenset([(each.provider, each.model) for each in lessons if now < each.at + PROBE])
+        changed: list[tuple[str, str, str | None]] = [
+            (provider, model, f"{provider} has no Batch API for {model}") for provider, model in closed - self._closed
+        ]
+        changed += [(provider, model, None) for provider, model in self._closed - closed]
+        self._closed = closed
+        return changed
 
     def _of(self, provider: str, model: str, name: Learnt) -> float | None:
-        return self._learnt.get((provider, model, name))
+        lesson = self._lessons.get((provider, model, name))
+        return None if lesson is None else lesson.value

@@ -67,6 +67,15 @@ class Pending(Struct, frozen=True, kw_only=True, gc=False):
     """It came with its caller's own bearer, which is never written down: it can be refused, but not sent."""
 
 
+class Orphans(Struct, frozen=True, kw_only=True):
+    """Requests of dead processes that were made ours."""
+
+    taken: int
+    """How many they were."""
+    adrift: tuple[Pending, ...]
+    """Those of them that somebody here has to see to; the others ride in jobs, which any process drives."""
+
+
 class Custody(Protocol):
     """Whose requests are whose: this process lives by a lease, and takes over from those that are dead."""
 
@@ -82,12 +91,16 @@ class Custody(Protocol):
         """End the lease: what was ours may be taken at once."""
         ...
 
-    async def take_over(self, limit: int) -> list[Pending]:
+    async def take_over(self, limit: int) -> Orphans:
         """Make up to so many requests of dead processes ours."""
         ...
 
-    async def due(self, until: float, limit: int) -> list[Pending]:
-        """Requests of ours that must leave their job by then to be in time, the most urgent first."""
+    async def backlog(self, until: float) -> int:
+        """How many requests of ours must leave the batch lane by then to be in time."""
+        ...
+
+    async def due(self, now: float, until: float, limit: int) -> list[Pending]:
+        """Those, the most urgent first, and those that fail, because their deadline has passed now."""
         ...
 
     async def attend(self, asks: Sequence[str], lane: Lane) -> None:
@@ -152,6 +165,16 @@ class Berth(Struct, frozen=True, kw_only=True):
     """No other create call is under way or in doubt."""
     enqueued: int | None
     """Tokens that may be enqueued for the model, this job's included; None: no limit is known."""
+
+
+class Lesson(Struct, frozen=True, kw_only=True):
+    """Something that a provider taught about its Batch API."""
+
+    provider: str
+    model: str
+    name: Learnt
+    value: float
+    at: float
 
 
 class JobStore(Protocol):
@@ -223,7 +246,20 @@ class JobStore(Protocol):
         """Leave a wish, whoever holds the job. False: it is done already."""
         ...
 
-    async def learnt(self) -> dict[tuple[str, str, Learnt], float]:
+    async def look_again(self, job_id: str) -> bool:
+        """Have a job look for batches beside its own once more (`core.job.look_again`). False: nothing was changed, it
+        looks by itself or somebody holds it."""
+        ...
+
+    async def let_go(self) -> None:
+        """Hand back every job that this process holds."""
+        ...
+
+    async def accounts(self, since: float) -> list[str]:
+        """Accounts at which jobs were formed since then."""
+        ...
+
+    async def learnt(self) -> list[Lesson]:
         """What is remembered of providers and models."""
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from batchway.core.types import Lane
-from batchway.ports import Pending
+from batchway.ports import Orphans, Pending
 from batchway.store import owners, requests, retention
 from batchway.store.database import Database
 
@@ -39,13 +39,19 @@ class Custodian:
         """See `ports.Custody`."""
         await self._database.write(owners.leave, self.owner)
 
-    async def take_over(self, limit: int) -> list[Pending]:
-        """See `ports.Custody`."""
+    async def take_over(self, limit: int) -> Orphans:
+        """See `ports.Custody`. It is asked for all the time and hardly ever finds anybody: looking costs no write."""
+        if not await self._database.read(requests.dead_owners):
+            return Orphans(taken=0, adrift=())
         return await self._database.write(requests.take_over, self.owner, limit)
 
-    async def due(self, until: float, limit: int) -> list[Pending]:
+    async def backlog(self, until: float) -> int:
         """See `ports.Custody`."""
-        return await self._database.read(requests.due, self.owner, until, limit)
+        return await self._database.read(requests.backlog, self.owner, until)
+
+    async def due(self, now: float, until: float, limit: int) -> list[Pending]:
+        """See `ports.Custody`."""
+        return await self._database.read(requests.due, self.owner, now, until, limit)
 
     async def attend(self, asks: Sequence[str], lane: Lane) -> None:
         """See `ports.Custody`."""

@@ -11,12 +11,13 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, case, func, insert, or_, select, update
 
-from batchway.core.job import Job
+from batchway.core.job import Job, look_again
 from batchway.core.job.facts import CancelAsked
 from batchway.core.types import Request
 from batchway.ports import Held
 from batchway.store.chunks import chunks
 from batchway.store.connections import db_now
+from batchway.store.events import Told, tell
 from batchway.store.requests import load_many
 from batchway.store.tables import OPEN, is_pending, job_rows, jobs, requests
 
@@ -24,6 +25,9 @@ ENQUEUED = ("submitting", "submit_unknown", "submitted")
 """States in which a job's tokens count at its provider, or may."""
 
 REQUEUED = "requeued"
+
+UNREADABLE = 3600.0
+"""Seconds after which a job whose row cannot be read is tried again."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _job = msgspec.msgpack.Decoder(Job)
@@ -84,8 +88,20 @@ def claim(connection: Connection, owner: str, seconds: float, limit: int) -> lis
         update(jobs).where(jobs.c.id.in_(ids)).values(owner=owner, fence=jobs.c.fence + 1, lease_until=now + seconds)
     )
     taking = taken.returning(jobs.c.id, jobs.c.data, jobs.c.fence, jobs.c.lease_until, jobs.c.cancel)
-    held = {read.id: _held(read, now) for read in connection.execute(taking)} if ids else {}
-    return [held[job_id] for job_id in ids]
+    held: dict[str, Held] = {}
+    for read in connection.execute(taking).all() if ids else ():
+        try:
+            held[read.id] = _held(read, now)
+        except msgspec.DecodeError as error:
+            _put_aside(connection, read.id, str(error), now)
+    return [held[job_id] for job_id in ids if job_id in held]
+
+
+def _put_aside(connection: Connection, job_id: str, why: str, now: float) -> None:
+    """A row that nobody can read (written by a newer batchway, or damaged) must not keep the others from their turn."""
+    later = {"next_at": now + UNREADABLE, "owner": None, "lease_until": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(later))
+    tell(connection, [Told(at=now, tenant="", kind="job.unreadable", reason=why, job_id=job_id)])
 
 
 def prolong(connection: Connection, held: Held, seconds: float) -> Held | None:
@@ -206,9 +222,36 @@ def seconds_to_next(connection: Connection) -> float | None:
 
 
 def hurry(connection: Connection) -> list[str]:
-    """Have every job looked at now that is at its provider."""
-    there = jobs.c.provider_batch_id.is_not(None), jobs.c.next_at.is_not(None)
-    return list(connection.scalars(update(jobs).where(*there).values(next_at=0.0).returning(jobs.c.id)))
+    """Have every job looked at now that is at its provider. Those that somebody is writing are being looked at."""
+    there = select(jobs.c.id).where(jobs.c.provider_batch_id.is_not(None), jobs.c.next_at.is_not(None))
+    ids = list(connection.scalars(there.order_by(jobs.c.id).with_for_update(skip_locked=True)))
+    for some in chunks(ids):
+        connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(next_at=0.0))
+    return ids
+
+
+def have_looked_again(connection: Connection, job_id: str) -> bool:
+    """Have its next holder look for batches beside its own. False: nothing was changed, it looks by itself or somebody
+    holds it."""
+    now = db_now(connection)
+    idle = or_(jobs.c.owner.is_(None), jobs.c.lease_until < now)
+    data = connection.scalar(select(jobs.c.data).where(jobs.c.id == job_id, idle).with_for_update())
+    job = None if data is None else look_again(decode(data), now)
+    if job is None:
+        return False
+    fenced_off = {"fence": jobs.c.fence + 1, "owner": None, "lease_until": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(_columns(job) | fenced_off))
+    return True
+
+
+def let_go(connection: Connection, owner: str) -> None:
+    """Hand back every job that the owner holds."""
+    connection.execute(update(jobs).where(jobs.c.owner == owner).values(owner=None, lease_until=None))
+
+
+def accounts(connection: Connection, since: float) -> list[str]:
+    """Accounts at which jobs were formed since then."""
+    return list(connection.scalars(select(jobs.c.account).where(jobs.c.created_at >= since).distinct()))
 
 
 def recorded(connection: Connection, account: str, *, but: str) -> frozenset[str]:
@@ -245,7 +288,7 @@ def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
     connection.execute(insert(job_rows), members)
     for some in chunks(asks):
         joined = update(requests).where(requests.c.ask.in_(some), is_pending)
-        connection.execute(joined.values(job_id=job.id, attempts=job.attempt))
+        connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
 
 
 def _still(held: Held) -> Any:

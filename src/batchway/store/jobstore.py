@@ -1,19 +1,18 @@
 """Jobs over a store: every operation of `ports.JobStore` as one transaction, and what a row costs as it lands."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from sqlalchemy import Connection
 
 from batchway.core.catalog import Catalog
 from batchway.core.cost import charged, counterfactual
 from batchway.core.job import Job, custom_id
-from batchway.core.job.commands import JobWrite, Learnt
+from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
 from batchway.core.settlement import OVERHEAD, book
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Request, Usage
-from batchway.ports import Berth, Held, Landing, Stepped, Successor
+from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
 from batchway.store import jobs, learnt, requests, steps
 from batchway.store.answers import Result
 from batchway.store.custody import Custodian
@@ -120,10 +119,21 @@ class StoreJobs:
         """See `ports.JobStore`."""
         return await self._database.write(jobs.ask_to_cancel, job_id, wish)
 
-    async def learnt(self) -> dict[tuple[str, str, Learnt], float]:
+    async def look_again(self, job_id: str) -> bool:
         """See `ports.JobStore`."""
-        found: dict[tuple[str, str, Any], Any] = await self._database.read(learnt.list_learnt)
-        return found
+        return await self._database.write(jobs.have_looked_again, job_id)
+
+    async def let_go(self) -> None:
+        """See `ports.JobStore`."""
+        await self._database.write(jobs.let_go, self._custodian.owner)
+
+    async def accounts(self, since: float) -> list[str]:
+        """See `ports.JobStore`."""
+        return await self._database.read(jobs.accounts, since)
+
+    async def learnt(self) -> list[Lesson]:
+        """See `ports.JobStore`."""
+        return await self._database.read(learnt.list_lessons)
 
     async def turnarounds(self, since: float) -> list[Turnaround]:
         """See `ports.JobStore`."""

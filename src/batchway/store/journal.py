@@ -31,15 +31,18 @@ class StoreJournal:
         retention: float | None,
         cache_ttl: float,
         rescue: RescueRule,
+        reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`retention`: seconds that bodies are kept after the answer, where the key says nothing; None: for good.
-        `cache_ttl`: how old an answer may be that serves an equal request."""
+        `cache_ttl`: how old an answer may be that serves an equal request. `reached` is told of places in this code,
+        for proofs."""
         self._database = database
         self._custodian = custodian
         self._now = now
         self._retention = retention
         self._cache_ttl = cache_ttl
         self._rescue = rescue
+        self._reached = reached
 
     async def look(self, request: Request) -> Known | None:
         """By its id if it was given one, else by what it asks, if it may be served so."""
@@ -51,10 +54,12 @@ class StoreJournal:
 
     async def save(self, save: Save) -> Known | None:
         """See `ports.Journal`."""
+        self._reached("save.before")
         try:
             await self._database.write_each(requests.save, self.entry(save))
         except Taken:
             return await self._database.read(_look, save.request, None)
+        self._reached("save.after")
         return None
 
     def entry(self, save: Save) -> Entry:
@@ -71,7 +76,9 @@ class StoreJournal:
 
     async def keep(self, keep: Keep) -> None:
         """See `ports.Journal`. Whoever was first is told; what came late is charged as overhead by its own driver."""
+        self._reached("keep.before")
         await self._database.write_each(answers.add, kept(keep, self._now()))
+        self._reached("keep.after")
 
     async def outcomes(self, asks: Collection[str]) -> dict[str, tuple[str, Answer | Fault]]:
         """See `ports.Journal`."""

@@ -1,11 +1,14 @@
 """What must outlast a restart: how long batches take, what was learnt of a provider, and what went unrecorded."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
+from batchway.core.job.commands import Learnt
 from batchway.core.turnaround import Turnaround
+from batchway.ports import Lesson
 from batchway.store.connections import insert_new
 from batchway.store.posts import Gap
 from batchway.store.tables import gaps, learnt, turnarounds
@@ -50,6 +53,21 @@ def list_learnt(connection: Connection) -> dict[tuple[str, str, str], object]:
         (read.provider, read.model, read.name): msgspec.json.decode(read.value)
         for read in connection.execute(select(learnt))
     }
+
+
+def list_lessons(connection: Connection) -> list[Lesson]:
+    """What providers taught about their Batch APIs, oldest first."""
+    of_jobs = select(learnt).where(learnt.c.name.in_(get_args(Learnt))).order_by(learnt.c.at)
+    return [
+        Lesson(
+            provider=read.provider,
+            model=read.model,
+            name=read.name,
+            value=msgspec.json.decode(read.value, type=float),
+            at=read.at,
+        )
+        for read in connection.execute(of_jobs)
+    ]
 
 
 def add_gap(connection: Connection, gap: Gap) -> None:

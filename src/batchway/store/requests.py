@@ -8,17 +8,18 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from batchway.core.fingerprint import reusable
 from batchway.core.types import Lane, Prompt, Request
-from batchway.ports import Pending
+from batchway.ports import Orphans, Pending
 from batchway.store import owners
 from batchway.store.chunks import chunks
 from batchway.store.failures import Taken
 from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
+from batchway.wire.outlines import traits_of
 
 CANCELLED = "cancelled"
 
@@ -91,31 +92,50 @@ def payers(connection: Connection, asks: Sequence[str]) -> dict[str, Request]:
     return found
 
 
-def due(connection: Connection, owner: str, until: float, limit: int) -> list[Pending]:
-    """The owner's requests whose time to be rescued comes until then, the most urgent first."""
+def backlog(connection: Connection, owner: str, until: float) -> int:
+    """How many of the owner's requests have to be rescued until then."""
+    mine = requests.c.owner == owner, requests.c.rescue_at <= until, requests.c.on_deadline != "fail"
+    return connection.scalar(select(func.count()).where(is_pending, *mine)) or 0
+
+
+def due(connection: Connection, owner: str, now: float, until: float, limit: int) -> list[Pending]:
+    """The owner's requests whose time to be rescued comes until then, the most urgent first; those that are to fail
+    have until now."""
     mine = requests.c.owner == owner, requests.c.rescue_at <= until
-    return [
-        _pending(read) for read in connection.execute(_READ.where(is_pending, *mine).order_by(_URGENCY).limit(limit))
-    ]
+    its_time = or_(requests.c.on_deadline != "fail", requests.c.rescue_at <= now)
+    found = _READ.where(is_pending, *mine, its_time).order_by(*_URGENCY).limit(limit)
+    return [_pending(read) for read in connection.execute(found)]
 
 
-def take_over(connection: Connection, owner: str, limit: int) -> list[Pending]:
-    """Make requests of dead owners this owner's, and return them. Nothing, if its own lease is over."""
-    alive = owners.alive(connection)
-    if owner not in alive:
-        return []
+def dead_owners(connection: Connection) -> list[str]:
+    """Owners of pending requests whose lease is over. From one owner to the next in the index, however many requests
+    each has."""
+    alive, dead = owners.alive(connection), []
+    after: str | None = ""
+    while after is not None:
+        after = connection.scalar(select(func.min(requests.c.owner)).where(is_pending, requests.c.owner > after))
+        if after is not None and after not in alive:
+            dead.append(after)
+    return dead
+
+
+def take_over(connection: Connection, owner: str, limit: int) -> Orphans:
+    """Make requests of dead owners this owner's. None, if its own lease is over."""
+    dead = dead_owners(connection)
+    if not dead or owner not in owners.alive(connection):
+        return Orphans(taken=0, adrift=())
     orphans = (
-        select(requests.c.ask)
-        .where(is_pending, requests.c.owner.not_in(alive))
-        .order_by(_URGENCY)
+        select(requests.c.ask, _RIDES)
+        .where(is_pending, requests.c.owner.in_(dead))
+        .order_by(*_URGENCY)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    asks = list(connection.scalars(orphans))
-    for some in chunks(asks):
+    rides = {read.ask: read.rides for read in connection.execute(orphans)}
+    for some in chunks(list(rides)):
         connection.execute(update(requests).where(requests.c.ask.in_(some)).values(owner=owner))
-    found = load_many(connection, asks)
-    return [found[ask] for ask in asks if ask in found]
+    adrift = load_many(connection, [ask for ask, rides_on in rides.items() if not rides_on])
+    return Orphans(taken=len(rides), adrift=tuple(adrift[ask] for ask in rides if ask in adrift))
 
 
 def requeue(connection: Connection, asks: Sequence[str], owner: str | None) -> None:
@@ -170,6 +190,7 @@ def row(entry: Entry, status: str) -> dict[str, Any]:
         "forwarded": request.authorization is not None,
         "retention": entry.retention,
         "shared": reusable(request) is None,
+        "traits": _json.encode(traits_of(request)).decode(),
         "why": entry.why,
     }
 
@@ -194,7 +215,10 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 # The one that must leave first; what has no time to be rescued comes after all others, oldest first.
-_URGENCY = requests.c.rescue_at.asc().nulls_last()
+_URGENCY = requests.c.rescue_at.asc().nulls_last(), requests.c.asked_at
+
+# In a job, and not asked directly beside it: whoever drives the job sees to it.
+_RIDES = (requests.c.job_id.is_not(None) & (requests.c.lane == "batch")).label("rides")
 
 _PAYER = select(
     requests.c.ask,

@@ -20,7 +20,7 @@ from batchway.core.job.life import advance
 from batchway.core.job.policy import JobPolicy, Rules
 from batchway.core.job.reading import Tally, custom_id, position_of, settles, shares, successor
 from batchway.core.job.row import Job, State, Wish
-from batchway.core.job.submission import stray_batches
+from batchway.core.job.submission import look_again, stray_batches
 
 __all__ = [
     "OVER",
@@ -40,6 +40,7 @@ __all__ = [
     "Wish",
     "advance",
     "custom_id",
+    "look_again",
     "position_of",
     "settles",
     "shares",

@@ -49,12 +49,18 @@ def deal(requests: Sequence[Request], limits: Limits) -> Iterator[Share]:
             or _over(inputs + texts, limits.inputs)
         )
         if taken and full:
-            yield Share(requests=tuple(taken), size=size, tokens=tokens)
+            yield together(taken)
             taken, size, tokens, inputs = [], 0, 0, 0
         taken.append(request)
         size, tokens, inputs = size + line, tokens + weight, inputs + texts
     if taken:
-        yield Share(requests=tuple(taken), size=size, tokens=tokens)
+        yield together(taken)
+
+
+def together(requests: Sequence[Request]) -> Share:
+    """These in one job, whatever the limits."""
+    size = sum([request.size + FRAMING for request in requests])
+    return Share(requests=tuple(requests), size=size, tokens=sum([request.likely_tokens for request in requests]))
 
 
 def _inputs(request: Request) -> int:

@@ -6,10 +6,12 @@ No provider in reach makes create calls idempotent (providers.md §0), so our ta
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from msgspec.structs import replace
+
 from batchway.core.job.batch import ProviderBatch
 from batchway.core.job.facts import Listed
 from batchway.core.job.moment import Moment
-from batchway.core.job.row import Job
+from batchway.core.job.row import Job, State
 from batchway.core.types import Fault
 
 Blame = Literal["load", "account", "size", "lane", "file", "window", "rows"]
@@ -91,6 +93,15 @@ def _alike(batch: ProviderBatch, job: Job, since: float) -> bool:
         and batch.created_at is not None
         and batch.created_at >= since
     )
+
+
+def look_again(job: Job, now: float) -> Job | None:
+    """The job as it has to be to look for batches beside its own once more, done or not. None: it will do so by itself,
+    since its last create call has not ended well yet."""
+    if job.state in ("formed", "uploading", "uploaded", "submitting", "submit_unknown"):
+        return None
+    state: State = "closing" if job.state == "done" else job.state
+    return replace(job, state=state, check_at=now, next_at=now)
 
 
 def stray_batches(batches: Iterable[ProviderBatch], jobs: Mapping[str, Job]) -> list[ProviderBatch]:

@@ -1,0 +1,24 @@
+"""Rounds: what is seen to again and again while the gateway runs; one that goes wrong harms none after it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from batchway.core.errors import Refusal
+
+_log = structlog.get_logger()
+
+
+async def rounds(see_to: Callable[[], Awaitable[object]], seconds: float, *, at_once: bool = True) -> None:
+    """See to it every so many seconds, the first time `at_once` or after them. Ends when it is cancelled."""
+    if not at_once:
+        await asyncio.sleep(seconds)
+    while True:
+        try:
+            await see_to()
+        except Refusal as refusal:
+            _log.warning("not seen to now", what=see_to.__name__, reason=refusal.fault.message)
+        except Exception:  # noqa: BLE001  # A defect: a lease that is not prolonged would be a greater one.
+            _log.exception("a round met a defect", what=see_to.__name__)
+        await asyncio.sleep(seconds)
