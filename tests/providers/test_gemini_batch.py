@@ -155,7 +155,7 @@ def test_any_text_is_one_line_of_the_same_question(text: str, title: str, indent
 # The upload
 
 
-def test_an_upload_begins_with_its_size() -> None:
+def test_an_upload_begins_with_a_call_of_its_own() -> None:
     lines = [GEMINI.line(chat(), custom_id(TAG, position)) for position in range(3)]
     wanted = job(n=3, size=sum(map(len, lines)))
     start = GEMINI.encode_upload_start(wanted)
@@ -166,13 +166,10 @@ def test_an_upload_begins_with_its_size() -> None:
         "content-type": "application/json",
         "x-goog-upload-protocol": "resumable",
         "x-goog-upload-command": "start",
-        "x-goog-upload-header-content-length": str(len(body)),
         "x-goog-upload-header-content-type": "application/jsonl",
         "x-goog-api-key": KEY,
     }
-    assert json.loads(start.body) == {
-        "file": {"display_name": TAG, "mime_type": "application/jsonl", "size_bytes": str(len(body))}
-    }
+    assert json.loads(start.body) == {"file": {"display_name": TAG, "mime_type": "application/jsonl"}}
     assert upload.length(3, wanted.size) == len(body)
     assert body == b"\n".join(lines) + b"\n"
     assert (upload.method, dict(upload.headers)) == (

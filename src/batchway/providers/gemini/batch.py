@@ -73,17 +73,19 @@ class GeminiBatchDialect:
         return encode_row(self._name, request, custom_id)
 
     def encode_upload_start(self, job: Job) -> Outgoing:
-        """POST /upload/{version}/files: its answer says where the bytes go."""
-        size = self._rows("").length(job.n, job.size)
+        """POST /upload/{version}/files: its answer says where the bytes go.
+
+        How many they are is said by the call that brings them: before, only a bound is known (`Job.size`), and one
+        that is announced has to be kept to the byte.
+        """
         headers = (
             _JSON,
             ("x-goog-upload-protocol", "resumable"),
             ("x-goog-upload-command", "start"),
-            ("x-goog-upload-header-content-length", str(size)),
             ("x-goog-upload-header-content-type", KIND),
             *self._auth,
         )
-        file = {"display_name": job.submit_tag, "mime_type": KIND, "size_bytes": str(size)}
+        file = {"display_name": job.submit_tag, "mime_type": KIND}
         return Outgoing(method="POST", url=self._uploads, headers=headers, body=_encode({"file": file}))
 
     def encode_upload(self, _job: Job, started: Incoming | None) -> OutgoingRows:
@@ -91,15 +93,13 @@ class GeminiBatchDialect:
         named = started.headers.get("x-goog-upload-url") if started is not None and is_good(started) else None
         if named is None:
             raise UpstreamMalformed(f"'{self._name}' did not say where the rows of a batch are to be uploaded.")
-        return self._rows(self._at_home(named))
-
-    def _rows(self, url: str) -> OutgoingRows:
         headers = (
             ("content-type", KIND),
             ("x-goog-upload-command", "upload, finalize"),
             ("x-goog-upload-offset", "0"),
             *self._auth,
         )
+        url = self._at_home(named)
         return OutgoingRows(method="POST", url=url, headers=headers, before=b"", between=b"\n", after=b"\n")
 
     def _at_home(self, url: str) -> str:
