@@ -20,6 +20,7 @@ from batchway.store.failures import Taken
 from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
+from batchway.wire.outlines import traits_of
 
 CANCELLED = "cancelled"
 
@@ -190,6 +191,7 @@ def row(entry: Entry, status: str) -> dict[str, Any]:
         "forwarded": request.authorization is not None,
         "retention": entry.retention,
         "shared": reusable(request) is None,
+        "traits": _json.encode(traits_of(request)).decode(),
         "traits": _json.encode(traits_of(request)).decode(),
         "why": entry.why,
     }

@@ -65,6 +65,7 @@ requests = Table(
     Column("retention", Double),
     Column("shared", Boolean, nullable=False),  # its answer may serve others that ask the same
     Column("why", Text, nullable=False),  # of its lane
+    Column("traits", Text),  # `wire.outlines.Traits` as JSON: what a replay decides on
     # A request that was given no id has its `ask` as id, so this holds for all.
     UniqueConstraint("tenant", "request_id", name="requests_tenant_id"),
 )

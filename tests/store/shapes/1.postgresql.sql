@@ -129,6 +129,7 @@ CREATE TABLE requests (
 	retention DOUBLE PRECISION,
 	shared BOOLEAN NOT NULL,
 	why TEXT NOT NULL,
+	traits TEXT,
 	PRIMARY KEY (ask),
 	CONSTRAINT requests_tenant_id UNIQUE (tenant, request_id)
 );
