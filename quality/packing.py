@@ -19,7 +19,7 @@ def run(small: bool) -> str:
     size = 1 if small else 20
     parts = (
         render_attribution(attribute(6_000 * size)),
-        render_money(spend(50 * size)),
+        render_money(list(spend(50 * size).values())),
         render_exchange(exchange(50, seeds=10 * size)),
     )
     return "\n\n".join(parts)

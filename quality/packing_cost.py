@@ -1,253 +1,229 @@
 """What packing costs beside single calls, over random workloads with models that fail in many ways."""
 
-import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from statistics import median
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from batchway.core import cost
-from batchway.core.catalog import Rates
 from batchway.core.packer import Group, Outcome, Pack, Packer
-from batchway.core.packing import FORMATS, Missing
-from batchway.core.packing_bank import SHARE, STAKE, Bank
-from batchway.core.packing_guard import MOST
-from batchway.core.packing_worth import Load, alone
-from batchway.core.types import PICODOLLARS, Usage
-
-Dice = random.Random
-
-FAILURES = {"none": 25, "items": 35, "many items": 15, "whole packs": 10, "always": 10, "exchanged": 5}
-"""How models fail at packed prompts, and how many of a hundred do."""
-
-
-class World:
-    """One workload: a model with its prices and its way of failing, and requests that come in groups."""
-
-    def __init__(self, dice: Dice, *, failure: str | None = None, shared: int | None = None) -> None:
-        self.dice = dice
-        self.failure = failure or dice.choices(list(FAILURES), list(FAILURES.values()))[0]
-        self.rate = {"items": dice.betavariate(1, 12), "many items": dice.uniform(0.2, 0.9)}.get(self.failure, 0.0)
-        self.whole = {"whole packs": dice.uniform(0.05, 0.8), "always": 1.0}.get(self.failure, 0.0)
-        self.shared = shared or int(10 ** dice.uniform(1.3, 3.9))
-        self.item = int(10 ** dice.uniform(0.8, 2.6))
-        self.answer = int(10 ** dice.uniform(0, 2.1))
-        self.forecast = dice.uniform(0.7, 1.4)
-        self.verbosity = dice.uniform(0.9, 1.2)
-        self.cached = dice.uniform(0, 0.98) if self.shared >= 1024 else 0.0
-        price = int(10 ** dice.uniform(4.7, 6.7))
-        self.rates = Rates(
-            input=price,
-            output=int(price * dice.uniform(2, 8)),
-            cached=int(price * dice.choice((0.05, 0.1, 0.25, 0.5, 1.0))),
-            cache_written=int(price * dice.choice((1.0, 1.0, 1.25))),
-        )
-        self.crowd = dice.choice((1.5, 3, 6, 12))
-        self.groups = int(10 ** dice.uniform(0, 2.7))
-
-    def sizes(self) -> list[int]:
-        """How many requests come together, each time."""
-        return [1 + int(self.dice.expovariate(1 / self.crowd)) for _ in range(self.groups)]
-
-    def group(self, size: int) -> Group:
-        """Requests as the gateway sees them: their answers are only expected."""
-        near = self.dice.uniform
-        return Group(
-            payer="t",
-            provider="p",
-            model="m",
-            packing="auto",
-            format="xml",
-            load=Load(
-                shared=self.shared,
-                items=tuple(max(1, int(self.item * near(0.5, 1.5))) for _ in range(size)),
-                answers=tuple(max(1, int(self.answer * self.forecast)) for _ in range(size)),
-            ),
-            rates=self.rates,
-            cached=self.cached,
-            room=8_000,
-            repeatable=True,
-        )
-
-    def words(self, size: int) -> list[int]:
-        """The true tokens of each answer when asked singly."""
-        return [max(1, int(self.answer * self.dice.uniform(0.5, 1.5))) for _ in range(size)]
-
-    def single(self, item: int, words: int) -> int:
-        """The true price of a single call."""
-        return alone(self.shared, item, words, self.rates, self.cached)
-
-    def together(self, items: Sequence[int], words: Sequence[int]) -> tuple[Usage, list[str | Missing], int]:
-        """A packed call: its usage, the answers that can be used (four characters a token) and characters said."""
-        form = FORMATS["xml"]
-        told = [max(1, round(each * self.verbosity)) for each in words]
-        lost = self.dice.random() < self.whole
-        answers: list[str | Missing] = [
-            Missing("lost") if lost or self.dice.random() < self.rate else "x" * (4 * each) for each in told
-        ]
-        output = sum(told) + form.per_answer * len(items)
-        read = round(self.shared * self.cached)
-        # What is not read from the provider's cache is written to it, where that has a price.
-        plain = self.shared - read + sum(items) + form.overhead + form.per_item * len(items)
-        return Usage(input=plain + read, cached=read, cache_written=plain, output=output), answers, 4 * output
+from batchway.core.packing import Missing, bisect
+from batchway.core.packing_bank import HOUSE, RISK, Bank
+from batchway.core.planner.packing import shrunk
+from batchway.core.types import PICODOLLARS, Packing
+from batchway.sandbox import packed
+from quality.workloads import Dice, World
 
 
 class Spent(Struct):
-    """Picodollars of one way of sending a group, and how many packs it made."""
+    """Picodollars of one way of sending the requests of a workload, and how many packs it made."""
 
     paid: int = 0
     singly: int = 0
+    """By single calls, each request sent alone."""
+    unpacked: int = 0
+    """By single calls for what is not answered from the cache."""
     packs: int = 0
 
 
-def send(packer: Packer, world: World, group: Group) -> Spent:
-    """One group by way of the packer, answered and settled."""
-    words = world.words(len(group.load.items))
-    spent = Spent()
-    packs = packer.plan(group, 0.0)
-    for pack in packs:  # all are under way before the first is answered
-        items = group.load.items[pack.start : pack.start + pack.size]
-        mine = words[pack.start : pack.start + pack.size]
-        singles = [world.single(item, each) for item, each in zip(items, mine, strict=True)]
-        spent.singly += sum(singles)
-        if pack.size == 1:
-            spent.paid += singles[0]
-            packer.answered_singly(group, singles[0])
+class Desk:
+    """Sends the requests of one workload by way of a packer, as the planner does."""
+
+    def __init__(self, packer: Packer, world: World, packing: Packing = "auto") -> None:
+        self.packer = packer
+        self.world = world
+        self.spent = Spent()
+        self._packing = packing
+        self._answers: Sequence[str] = ()
+        self._singles: Sequence[int] = ()
+
+    def serve(self, size: int) -> None:
+        """Requests that come together: some are answered from the cache, the others may share calls."""
+        repeats = self.world.repeats(size)
+        group = self._take(repeats)
+        self.packer.saved_elsewhere(group.account, sum(self._singles))
+        group = self._take(size - repeats)
+        self.spent.unpacked += sum(self._singles)
+        for pack in self.packer.plan(group, 0.0):  # all are under way before the first is answered
+            places = range(pack.start, pack.start + pack.size)
+            if pack.size == 1:
+                self.packer.answered_singly(group, self._alone(pack.start))
+            else:
+                self.spent.packs += 1
+                self._call(pack, places, self.world.way())
+
+    def _take(self, size: int) -> Group:
+        group = structs.replace(self.world.group(size), packing=self._packing)
+        self._answers = self.world.answers(size)
+        self._singles = [self.world.single(*each) for each in zip(group.load.items, self._answers, strict=True)]
+        self.spent.singly += sum(self._singles)
+        return group
+
+    def _alone(self, place: int) -> int:
+        """A single call, and its price."""
+        self.spent.paid += self._singles[place]
+        return self._singles[place]
+
+    def _call(self, pack: Pack, places: Sequence[int], how: packed.How | None) -> None:
+        if how == "filtered":
+            self.packer.dropped(pack)
+            self._halve(pack, places, self.world.dice.choice(places))
+            return
+        load = pack.group.load
+        items = load.items[pack.start : pack.start + pack.size]
+        said = self.world.together(items, [self._answers[place] for place in places], how)
+        self.spent.paid += self.world.price(said.usage)
+        self.packer.unpacked(pack, Outcome(usage=said.usage, said=said.said, answers=said.answers), 0.0)
+        for place, answer in zip(places, said.answers, strict=True):
+            if isinstance(answer, Missing):
+                self._alone(place)
+        if pack.sample is not None:
+            self._compare(pack, places[pack.sample], said.answers)
+
+    def _halve(self, pack: Pack, places: Sequence[int], bad: int) -> None:
+        """A call was refused, unbilled, for the content of one item."""
+        for half in bisect(len(places)):
+            chosen = [places[at] for at in half]
+            smaller = shrunk(pack, half, "half of a packed call that was refused")
+            if len(chosen) == 1:
+                self._alone(chosen[0])
+            elif bad in chosen:
+                self._halve(smaller, chosen, bad)
+            else:
+                self._call(smaller, chosen, None)
+
+    def _compare(self, pack: Pack, place: int, answers: Sequence[str | Missing]) -> None:
+        if isinstance(answers[pack.sample or 0], Missing):
+            self.packer.sampled(pack, answers, None, None, 0.0)
         else:
-            spent.packs += 1
-            spent.paid += _pay(packer, world, pack, items, mine, singles)
-    return spent
+            self.packer.sampled(pack, answers, self._answers[place], self._alone(place), 0.0)
 
 
-def _pay(
-    packer: Packer, world: World, pack: Pack, items: Sequence[int], words: Sequence[int], singles: Sequence[int]
-) -> int:
-    usage, answers, said = world.together(items, words)
-    packer.unpacked(pack, Outcome(usage=usage, said=said, answers=answers), 0.0)
-    paid = cost.cost(usage, world.rates)
-    paid += sum(single for single, answer in zip(singles, answers, strict=True) if isinstance(answer, Missing))
-    if pack.sample is not None:
-        paid += singles[pack.sample]
-        answer = answers[pack.sample]
-        single = "other words" if world.failure == "exchanged" else answer if isinstance(answer, str) else ""
-        packer.sampled(pack, answers, single, singles[pack.sample], 0.0)
-    return paid
-
-
-def _always_once(world: World, group: Group) -> Spent:
-    """The naive packer: whatever comes together is packed, and what is missing asked again."""
-    spent = Spent()
-    rest = zip(group.load.items, world.words(len(group.load.items)), strict=True)
-    while some := list(islice(rest, MOST)):
-        singles = [world.single(item, words) for item, words in some]
-        spent.singly += sum(singles)
-        if len(some) == 1:
-            spent.paid += singles[0]
-            continue
-        spent.packs += 1
-        usage, answers, _ = world.together([item for item, _ in some], [words for _, words in some])
-        spent.paid += cost.cost(usage, world.rates)
-        spent.paid += sum(
-            single for single, answer in zip(singles, answers, strict=True) if isinstance(answer, Missing)
-        )
-    return spent
-
-
-class Books(Struct):
+class Books(Struct, kw_only=True):
     """The workloads of one way of packing."""
 
     name: str
-    ratios: list[float] = []
-    lost: list[int] = []
-    """Picodollars paid above single calls; below zero: saved."""
-    failures: Counter[str] = Counter()
-    """Of the dearer ones, how their models fail."""
-    packed: int = 0
-    """Workloads with any pack."""
+    spent: list[Spent]
+    manners: list[str]
+    """Of the models, in the order of the workloads."""
+
+    @property
+    def ratios(self) -> list[float]:
+        """What was paid beside single calls, by workload."""
+        return [each.paid / each.singly for each in self.spent]
+
+    @property
+    def beside_unpacked(self) -> list[float]:
+        """What was paid beside the same gateway without packing, by workload."""
+        return [each.paid / each.unpacked for each in self.spent if each.unpacked]
+
+    @property
+    def packed(self) -> int:
+        """Workloads with any pack."""
+        return sum(each.packs > 0 for each in self.spent)
 
 
-def spend(workloads: int) -> list[Books]:
+class Way(Struct, frozen=True, kw_only=True):
+    """A way of packing: whether the packer is asked, and what it may risk."""
+
+    packing: Packing = "auto"
+    stake: int = 0
+    risk: float = 0.0
+
+
+WAYS = {
+    "naive: all that comes together": Way(packing="always"),
+    "auto": Way(),
+    f"auto, profile saver (risk {RISK:.1%})": Way(risk=RISK),
+    "auto, stake 0.01 USD": Way(stake=PICODOLLARS // 100),
+}
+
+
+def spend(workloads: int) -> dict[str, Books]:
     """The same worlds for each way of packing."""
-    ways: dict[str, Callable[[Dice], Callable[[World, Group], Spent]]] = {
-        "naive (always, 6)": lambda _: _always_once,
-        "auto": lambda dice: _auto(Packer(dice)),
-        "auto, stake 0.01 USD": lambda dice: _auto(Packer(dice, bank=Bank(stake=PICODOLLARS // 100))),
-    }
-    return [_keep_books(name, way, workloads) for name, way in ways.items()]
+    return {name: _keep_books(name, way, workloads) for name, way in WAYS.items()}
 
 
-def _auto(packer: Packer) -> Callable[[World, Group], Spent]:
-    return lambda world, group: send(packer, world, group)
-
-
-def _keep_books(name: str, way: Callable[[Dice], Callable[[World, Group], Spent]], workloads: int) -> Books:
-    books = Books(name, [], [], Counter(), 0)
+def _keep_books(name: str, way: Way, workloads: int) -> Books:
+    books = Books(name=name, spent=[], manners=[])
     for seed in range(workloads):
         world = World(Dice(seed))
-        send = way(Dice(seed + 1_000_000))
-        total = Spent()
+        packer = Packer(Dice(seed + 1_000_000), bank=Bank(stake=way.stake, risk=way.risk))
+        desk = Desk(packer, world, way.packing)
         for size in world.sizes():
-            once = send(world, world.group(size))
-            total = Spent(total.paid + once.paid, total.singly + once.singly, total.packs + once.packs)
-        books.ratios.append(total.paid / total.singly)
-        books.lost.append(total.paid - total.singly)
-        books.packed += total.packs > 0
-        if total.paid > total.singly:
-            books.failures[world.failure] += 1
+            desk.serve(size)
+        books.spent.append(desk.spent)
+        books.manners.append(world.manner)
     return books
 
 
-COLUMNS = ("packed in", "dearer in", "worst", "median", "all", "most lost USD", "saved USD")
+HEAD = (
+    "| packing | packed in | dearer than single calls in | worst | dearer than without packing in | worst | median |"
+    " all | saved USD |"
+)
 
 
 def render_money(ways: Sequence[Books]) -> str:
     """A row for each way."""
-    varied = "prices, prefixes, sizes, crowds and failures vary"
+    workloads = len(ways[0].spent)
     lines = [
-        f"{len(ways[0].ratios):,} random workloads beside single calls (1.000); {varied}.",
-        f"{'packing':<22}{''.join(f'{column:>14}' for column in COLUMNS)}",
+        f"## Packing: the bill of {workloads:,} random workloads",
+        "",
+        "Models and prices of the catalogue; prefixes, lengths, crowds and ways of failing vary, and in half of the",
+        "workloads up to 40 % of the requests come again and are answered from the cache. Fallbacks and samples are",
+        "paid for. Beside single calls (1.000); `without packing` is the same gateway, cache included.",
+        "",
+        HEAD,
+        f"|{'---|' * 9}",
+        *map(_row, ways),
+        "",
+        *[f"- {books.name}: dearer with models that are {_failures(books)}" for books in ways],
+        "",
+        f"Bound of `auto` at every moment: {HOUSE:.0%} of what other ways have saved, and what the owner allows.",
     ]
-    for books in ways:
-        counts = (books.packed, sum(ratio > 1 for ratio in books.ratios))
-        ratios = (max(books.ratios), median(books.ratios), _overall(books))
-        money = (max(0, *books.lost) / PICODOLLARS, -sum(books.lost) / PICODOLLARS)
-        figures = [
-            *(f"{each:,}" for each in counts),
-            *(f"{each:.3f}" for each in ratios),
-            *(f"{each:.4f}" for each in money),
-        ]
-        lines.append(f"{books.name:<22}{''.join(f'{figure:>14}' for figure in figures)}")
-    lines += [f"{books.name}, dearer by kind of failure: {_listed(books.failures)}" for books in ways]
-    lines.append(
-        f"Bound of auto at every moment: {SHARE:.1%} of what is paid singly, and its stake ({STAKE} by default)."
-    )
     return "\n".join(lines)
 
 
-def _listed(failures: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in failures.most_common()) or "none"
+def _row(books: Books) -> str:
+    beside = books.beside_unpacked
+    saved = sum(each.singly - each.paid for each in books.spent)
+    cells = (
+        f"{books.packed:,}",
+        f"{_dearer(books.ratios):,}",
+        f"{max(books.ratios):.3f}",
+        f"{_dearer(beside):,}",
+        f"{max(beside):.3f}",
+        f"{median(books.ratios):.3f}",
+        f"{sum(each.paid for each in books.spent) / sum(each.singly for each in books.spent):.3f}",
+        f"{saved / PICODOLLARS:.2f}",
+    )
+    return f"| {books.name} | {' | '.join(cells)} |"
 
 
-def _overall(books: Books) -> float:
-    """All money paid beside all that single calls had cost."""
-    singly = [lost / (ratio - 1) for ratio, lost in zip(books.ratios, books.lost, strict=True) if ratio != 1]
-    return 1 + sum(books.lost) / sum(singly) if singly else 1.0
+def _dearer(ratios: Sequence[float]) -> int:
+    return sum(ratio > 1 for ratio in ratios)
+
+
+def _failures(books: Books) -> str:
+    dearer = [each.paid > each.singly for each in books.spent]
+    manners = Counter(manner for manner, is_dearer in zip(books.manners, dearer, strict=True) if is_dearer)
+    return ", ".join(f"{manner} {count}" for manner, count in manners.most_common()) or "nothing: in none"
 
 
 def exchange(most: int, *, seeds: int = 200) -> list[int]:
-    """A model that exchanges answers under valid ids: packs made until packing is off, sorted; at most `most` + 1."""
+    """A model that exchanges two answers of every pack under valid ids: packs made until packing is off, sorted; at
+    most `most` + 1."""
     needed: list[int] = []
     for seed in range(seeds):
-        dice = Dice(seed)
-        packer = Packer(dice)
-        world = World(dice, failure="exchanged", shared=1_000)
-        world.item, world.answer = 30, 10
-        made = 0
-        while packer.guard.cap(world.group(1).guarded, 0.0) > 1 and made <= most:
-            made += send(packer, world, world.group(dice.randint(2, 12))).packs
-        needed.append(made)
+        world = World(Dice(seed), manner="exchanging")
+        world.provider, world.model = "openai", "gpt-4o-mini"
+        world.shared, world.item, world.answer, world.cached, world.repeated = 1_000, 30, 10, 0.0, 0.0
+        packer = Packer(Dice(seed), bank=Bank(stake=PICODOLLARS))
+        desk = Desk(packer, world)
+        key = world.group(1).guarded
+        while packer.guard.cap(key, 0.0) > 1 and desk.spent.packs <= most:
+            desk.serve(world.dice.randint(2, 12))
+        needed.append(desk.spent.packs)
     return sorted(needed)
 
 

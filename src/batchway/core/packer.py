@@ -24,6 +24,10 @@ from batchway.core.packing_guard import LEAST_SAMPLED, MOST, Finding, Guard, com
 from batchway.core.packing_worth import Load, Verdict, alone, weigh
 from batchway.core.types import Packing, Usage
 
+SHORTER = 0.8
+"""Of a packed answer: so long is the single one reckoned that it replaces. Models that say more in company than alone
+would seem to save what they cost."""
+
 BankAccount = tuple[str, str, str]
 """Whose money it is, and the provider and model that it is spent at."""
 
@@ -194,7 +198,7 @@ def _saved(pack: Pack, outcome: Outcome) -> int:
     told = outcome.usage.output - outcome.usage.reasoning
     per_character = told / outcome.said if outcome.said else 0.0
     singles = sum(
-        alone(group.load.shared, item, round(len(answer) * per_character), group.rates, group.cached)
+        alone(group.load.shared, item, round(SHORTER * len(answer) * per_character), group.rates, group.cached)
         for item, answer in zip(group.load.items[pack.start : pack.start + pack.size], outcome.answers, strict=True)
         if not isinstance(answer, Missing)
     )

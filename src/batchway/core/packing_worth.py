@@ -9,7 +9,7 @@ Where a price or a share is doubtful, single calls are reckoned cheap and the pa
 
 from collections.abc import Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from batchway.core import cost
 from batchway.core.catalog import Rates
@@ -47,12 +47,24 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """What it may cost, all of which is lost if none of its answers can be used."""
     saving: int
     """What will probably be left, after those that are asked again and the samples."""
-    why: str
+    count: int
+    """Items."""
+    failing: float
+    """Share of them that is probably asked again."""
 
     @property
     def packs(self) -> bool:
         """Whether it is cheaper by enough."""
         return self.saving > 0 and self.saving >= LEAST_GAIN * self.alone
+
+    @property
+    def why(self) -> str:
+        """The same in words."""
+        comparison = (
+            f"{self.count} together cost {cost.dollars(self.together)} USD, singly {cost.dollars(self.alone)}, "
+            f"and {self.failing:.0%} may be asked again"
+        )
+        return f"cheaper: {comparison}" if self.packs else f"not cheaper by enough: {comparison}"
 
 
 def alone(shared: int, item: int, answer: int, rates: Rates, cached: float) -> int:
@@ -79,16 +91,14 @@ def weigh(load: Load, form: Format, rates: Rates, *, cached: float, failing: flo
     single, packed = sum(singles), together(load, form, rates, cached)
     at_risk = packed + (LONGER - 1) * sum(load.answers) * rates.output
     again = round(failing * single + sampled * single / max(1, len(singles)))
-    verdict = Verdict(alone=single, together=packed, at_risk=at_risk, saving=single - packed - again, why="")
-    return structs.replace(verdict, why=_explain(verdict, len(singles), failing))
-
-
-def _explain(verdict: Verdict, count: int, failing: float) -> str:
-    comparison = (
-        f"{count} together cost {cost.dollars(verdict.together)} USD, singly {cost.dollars(verdict.alone)}, "
-        f"and {failing:.0%} may be asked again"
+    return Verdict(
+        alone=single,
+        together=packed,
+        at_risk=at_risk,
+        saving=single - packed - again,
+        count=len(singles),
+        failing=failing,
     )
-    return f"cheaper: {comparison}" if verdict.packs else f"not cheaper by enough: {comparison}"
 
 
 def shares(usage: Usage, inputs: Sequence[int], outputs: Sequence[int]) -> tuple[Usage, ...]:

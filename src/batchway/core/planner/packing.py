@@ -133,7 +133,7 @@ def alone(plan: Plan, seat: Seat, pack: Pack, share: Usage) -> Usage:
 
 
 def saved(plan: Plan, request: Request, picodollars: int) -> None:
-    """The request cost so much less than a single call, in another way than by packing: `auto` may risk a part of it."""
+    """The request cost so much less than a single call, but not by packing: `auto` may risk a part of it."""
     if picodollars and request.packing == "auto":
         plan.packer.saved_elsewhere((request.tenant, request.provider, request.prompt.model), picodollars)
 

@@ -43,7 +43,7 @@ def finished(plan: Plan, flight: Flight, fact: facts.Finished) -> Sequence[Answe
 
 
 def _within_bound(plan: Plan, seat: Seat, result: Answer | Fault) -> Answer | Fault:
-    """A call of its own would have cut the answer at the bound that the request gave: a longer one is not its answer."""
+    """A call of its own would have cut the answer at the request's own bound: a longer one is not its answer."""
     prompt = seat.request.prompt
     if prompt.max_output is None or not isinstance(result, Answer) or result.said is None:
         return result
