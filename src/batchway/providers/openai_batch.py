@@ -257,10 +257,10 @@ class OpenAIBatchDialect:
         """200 with a body that can be read is an answer; the rest is a fault, or a row that was not done."""
         response = line.response
         content = body.given(response.body) if response is not None else None
-        status = (response.status_code or 0) if response is not None else 0
+        error = body.given(line.error)
+        status = (response.status_code or 0) if response is not None else self._status_of(error)
         if content is not None and 200 <= status < 300:
             return self._answer(content, endpoint, now)
-        error = body.given(line.error)
         if 400 <= status < 600:
             words = content or (b'{"error":' + error + b"}" if error is not None else b"")
             # One row of a batch says nothing about the provider's health.
@@ -269,6 +269,10 @@ class OpenAIBatchDialect:
             return None
         unexplained = b'{"message":"The provider gave neither an answer nor an error for this row."}'
         return replace(self._direct.error_frame(error or unexplained), healthy=True)
+
+    def _status_of(self, _error: bytes | None) -> int:
+        """The status of HTTP that the error of a row without a response stands for; 0: none is known."""
+        return 0
 
     def _answer(self, content: bytes, endpoint: Endpoint, now: float) -> Answer | Fault:
         try:

@@ -32,6 +32,40 @@ FORM = BatchForm(
     )
 )
 
+STATUSES: Mapping[str, int] = {
+    "authentication": 401,
+    "content_policy_violation": 400,
+    "context_length_exceeded": 400,
+    "image_download_failed": 400,
+    "image_not_found": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "invalid_image": 400,
+    "invalid_prompt": 400,
+    "invalid_request": 400,
+    "max_tokens_exceeded": 400,
+    "not_found": 404,
+    "payload_too_large": 413,
+    "payment_required": 402,
+    "permission_denied": 403,
+    "precondition_failed": 412,
+    "provider_overloaded": 503,
+    "provider_unavailable": 503,
+    "rate_limit_exceeded": 429,
+    "refusal": 400,
+    "server": 500,
+    "string_too_long": 400,
+    "timeout": 504,
+    "token_limit_exceeded": 400,
+    "unprocessable": 422,
+    "unsupported_image_format": 400,
+}
+"""What it calls errors (SDK openrouter 1.3.84, APIErrorType), as statuses of HTTP: its rows fail without one."""
+
+
+class _Error(Struct):
+    error_type: Any = None
+
 
 class _Shown(Struct):
     """What is read of a batch that is looked at: all but its results."""
@@ -44,6 +78,7 @@ class _Shown(Struct):
     error: Any = None
 
 
+_error = msgspec.json.Decoder(_Error)
 _shown = msgspec.json.Decoder(_Shown)
 _encode = msgspec.json.Encoder().encode
 
@@ -91,6 +126,13 @@ class OpenRouterBatchDialect(OpenAIBatchDialect):
     def result_reader(self, _headers: Mapping[str, str]) -> ResultReader:
         """The results of a batch object; lines as OpenAI has them."""
         return EntryCutter("results")
+
+    def _status_of(self, error: bytes | None) -> int:
+        try:
+            kind = _error.decode(error or b"{}").error_type
+        except ValueError:
+            return 0
+        return STATUSES.get(kind, 0) if isinstance(kind, str) else 0
 
     def encode_delete(self, file_id: str) -> Outgoing:
         """DELETE /batches/{id}: the rows and results that are kept of it."""

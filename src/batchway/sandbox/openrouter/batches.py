@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from batchway.sandbox.batch_contract import Sight
 from batchway.sandbox.batch_desk import Desk
@@ -12,7 +12,7 @@ from batchway.sandbox.batching import Batch
 from batchway.sandbox.blobs import Blob, Pile
 from batchway.sandbox.contract import Plan, Refused, Visit
 from batchway.sandbox.offers import seconds
-from batchway.sandbox.openai.batch_lines import ENDPOINTS, LONGEST_ID, Lines, Wanted
+from batchway.sandbox.openai.batch_lines import ENDPOINTS, LONGEST_ID, Lines, Outcome, Wanted
 from batchway.sandbox.openai.batches import STATES
 from batchway.sandbox.openai.paging import answer, page, query
 from batchway.sandbox.openai.reading import read
@@ -21,6 +21,9 @@ from batchway.sandbox.state import Sandbox
 BATCHES = "/v1/batches"
 
 KNOWN: Final = frozenset({"callback_url", "completion_window", "endpoint", "model", "provider", "requests"})
+
+KINDS: Final = {400: "invalid_request", 404: "not_found", 429: "rate_limit_exceeded", 500: "server"}
+"""Statuses of HTTP, as it calls what a row failed by. Others are its provider's."""
 
 
 class Body(Struct):
@@ -74,6 +77,15 @@ class Rows(Lines):
             raise Refused(400, f"The row names another model than the batch's '{self._named}'.", code="invalid_request")
         return Wanted(custom_id=row.custom_id, method="POST", url=self.endpoint, body=Raw(_encode(body)))
 
+    def write(self, number: int, custom_id: str, outcome: Outcome) -> bytes:
+        """A result: an answer, or an error that has a name and no status."""
+        if outcome.answer is not None:
+            return super().write(number, custom_id, structs.replace(outcome, answer=_native(outcome.answer)))
+        kind = KINDS.get(outcome.status or 0, "provider_unavailable")
+        words = outcome.refused.message if outcome.refused else (outcome.error or {}).get("message", "")
+        error = {"message": words, "type": "upstream_error", "param": None, "error_type": kind}
+        return _encode({"id": f"batch_req_{number:024x}", "custom_id": custom_id, "response": None, "error": error})
+
 
 class Batches:
     """The batches of OpenRouter."""
@@ -123,6 +135,14 @@ class Batches:
             raise Refused(409, "The batch is still in progress.")
         self._desk.drop(identity, visit)
         return answer({"id": identity, "object": "batch", "deletion": {"openrouter": "deleted"}})
+
+
+def _native(content: bytes) -> bytes:
+    """The answer with the finish reasons that its provider gave, which are OpenRouter's here."""
+    whole = msgspec.json.decode(content)
+    for choice in whole.get("choices", ()):
+        choice["native_finish_reason"] = choice["finish_reason"]
+    return _encode(whole)
 
 
 def _check_order(content: bytes) -> None:
