@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from batchway.core.job import JobPolicy
+from batchway.core.packing_bank import RISK
 from batchway.core.policy import RULES, Policy, WindowRule
 from batchway.core.rescue import RescueRule
 from batchway.core.types import PICODOLLARS, Hints
@@ -25,7 +26,9 @@ def planner_policy(settings: Settings, *, store: bool) -> Policy:
         job=WindowRule(max_wait=settings.flush_interval, max_size=settings.batch_size, max_idle=settings.idle_timeout),
         flex_timeout=settings.flex_timeout,
         store=store,
+        pack_format=settings.pack_format,
         pack_stake=round(settings.pack_stake_usd * PICODOLLARS),
+        pack_risk=_pack_risk(settings),
         context_tokens=settings.context_tokens,
         meta_overhead_tokens=settings.meta_overhead_tokens or 0,
         max_queue=settings.max_queue,
@@ -66,6 +69,13 @@ def rescue_rule(settings: Settings) -> RescueRule:
         at_once=max(1, settings.max_in_flight // 8),
         cap=None if cap is None else round(cap * PICODOLLARS),
     )
+
+
+def _pack_risk(settings: Settings) -> float:
+    """Whoever chooses to save invests a little; nobody else's money is risked unasked."""
+    if settings.pack_risk is not None:
+        return settings.pack_risk
+    return RISK if settings.profile == "saver" else 0.0
 
 
 def _pack_rule(settings: Settings) -> WindowRule:

@@ -206,16 +206,30 @@ class Settings(_Frozen):
         None,
         "Let prompts share a call: never, auto (where it is cheaper) or always; unset: as the profile says.",
     )
+    pack_format: Literal["xml", "json"] = _setting("xml", "How prompts are written into one call.")
     pack_stake_usd: float = _setting(
         0, "US dollars that packing=auto may risk per tenant and model before it has saved any.", ge=0
+    )
+    pack_risk: float | None = _setting(
+        None,
+        "Share of what single calls cost that packing=auto may risk to find out whether a model can be packed; unset: "
+        "0, and 0.005 in the profile saver.",
+        ge=0,
+        le=1,
     )
     optimize: Optimize | None = _setting(
         None, "fit: shorten prompts that do not fit their model's window or context_tokens; unset: as the profile says."
     )
     context_tokens: int | None = _setting(None, "Token budget of a prompt; unset: the model's window.", ge=1)
     meta_overhead_tokens: int | None = _setting(None, "Tokens of that budget set aside for framing.", ge=0)
-    batch_window_ms: float | None = _setting(None, "Milliseconds that a pack window waits for company.", ge=0)
-    max_batch_size: int | None = _setting(None, "Requests that one packed call may answer.", ge=1)
+    batch_window_ms: float | None = _setting(
+        None,
+        "Milliseconds that a pack window waits for company; giving it makes packing always where that is unset.",
+        ge=0,
+    )
+    max_batch_size: int | None = _setting(
+        None, "Requests that one packed call may answer; giving it makes packing always where that is unset.", ge=1
+    )
 
     reuse: Reuse = _setting("auto", "Answer identical requests once: only repeatable ones (auto), every one, or never.")
     cache_ttl: float = _setting(300, "Seconds that an answer may be used again; 0 switches the cache off.", ge=0)
