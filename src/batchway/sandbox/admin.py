@@ -26,7 +26,9 @@ HELP = {
     "what": "batchway sandbox: simulated LLM providers. Answers are made up; nothing is charged to anyone.",
     "providers": {
         "/v1": "openai",
-        "/{provider}/v1": "what speaks OpenAI's dialect: grok, groq, deepinfra, openrouter, generic, your own",
+        "/{provider}/v1": "what speaks OpenAI's dialect: groq, deepinfra, doubleword, generic, your own",
+        "/grok/v1, /openrouter/v1": "OpenAI's direct calls, batches of their own",
+        "/mistral/v1": "Mistral's dialect, batches at /v1/batch/jobs",
     },
     "endpoints": [
         "POST /v1/chat/completions",
