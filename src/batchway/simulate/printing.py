@@ -102,8 +102,10 @@ class PeopleForm:
         rule, patience = self._rule, self._rule.tolerance.patience
         levels = ", ".join(f"{level} × {patience(level):g}" for level in LEVELS)
         tokens = "" if rule.max_batch_tokens is None else f" or {rule.max_batch_tokens:,} tokens"
-        closes = f"closes after {_ms(rule.max_wait_ms)} ms ({levels}), at {rule.max_batch_size} requests{tokens}"
-        return f"{self._name}: one open batch per model; it {closes}. No model is called."
+        return (
+            f"{self._name}: one open batch for each model; none of them is called.\n"
+            f"A batch closes after {_ms(rule.max_wait_ms)} ms ({levels}), at {rule.max_batch_size} requests{tokens}."
+        )
 
 
 def _table(title: str, *columns: str) -> Table:
