@@ -15,7 +15,7 @@ from msgspec import Struct
 from batchway import sandbox as simulated
 from batchway.assemble.accounts import PROVIDERS, accounts, batch_account, dialect_of, given_of, offers_of
 from batchway.assemble.clockwork import DailyPrices, Ids, LiveClock, new_key_bytes
-from batchway.assemble.policies import PROFILES, planner_policy
+from batchway.assemble.policies import PROFILES, defaults_of, planner_policy
 from batchway.assemble.storage import Storage, Tools, entry_of, no_batch_lane, open_storage, work_on_jobs
 from batchway.core.catalog import Catalog
 from batchway.core.errors import SettingsError
@@ -38,7 +38,6 @@ from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account, row_of
 from batchway.settings import KeyEntry, Loaded, Settings, load
 from batchway.store import keys
-from batchway.wire.hints import overlay
 
 __all__ = [
     "PROFILES",
@@ -118,12 +117,7 @@ class Gateway(Struct, kw_only=True):
 
     def defaults(self) -> Hints:
         """What holds where neither a request nor its key says anything."""
-        settings = self.settings
-        # seeds/000: whoever sets its window or size wants its packing.
-        seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
-        packing = settings.packing or ("always" if seeds else None)
-        own = Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
-        return overlay(own, PROFILES[settings.profile])
+        return defaults_of(self.settings)
 
     async def stored_keys(self) -> tuple[KeyEntry, ...]:
         """The gateway keys in the store."""

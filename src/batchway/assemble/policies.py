@@ -10,6 +10,7 @@ from batchway.core.policy import RULES, Policy, WindowRule
 from batchway.core.rescue import RescueRule
 from batchway.core.types import PICODOLLARS, Hints
 from batchway.settings import Settings
+from batchway.wire.hints import overlay
 
 PROFILES: Mapping[str, Hints] = {
     "transparent": Hints(),
@@ -17,6 +18,15 @@ PROFILES: Mapping[str, Hints] = {
     "batcher": Hints(priority="low"),
 }
 """What each profile says where a request and its key say nothing."""
+
+
+def defaults_of(settings: Settings) -> Hints:
+    """What holds where neither a request nor its key says anything."""
+    # seeds/000: whoever sets its window or size wants its packing.
+    seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
+    packing = settings.packing or ("always" if seeds else None)
+    own = Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
+    return overlay(own, PROFILES[settings.profile])
 
 
 def planner_policy(settings: Settings, *, store: bool) -> Policy:
