@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.test_job import TAG
+from tests.core.test_job import POLICY, TAG, running, step
 from tests.providers.batch_round import Round, a_round, chat
 from tests.sandbox.speaking import ledger, switch_on
 from tests.sandbox.submitting import START
 
 from batchway.core.errors import BadRequest
-from batchway.core.job import Counts, ProviderBatch, Tally
+from batchway.core.job import Counts, Job, ProviderBatch, Tally, Wish, commands, facts
 from batchway.core.types import Answer, Fault
 from batchway.ports import Outgoing
 
@@ -267,3 +267,69 @@ async def test_listings_by_page_numbers_are_read_to_their_end_and_miss_nothing()
         assert list(dict.fromkeys(batch.id for batch in listed)) == made[::-1]
         assert [batch.id for batch in await at.listed(TAG)] == [first.id], "the server filters"
         assert len(await at.listed("another-tag")) >= 105
+
+
+# What the life of a job makes of it
+
+
+def watched(wanted: Job, batch: ProviderBatch, **fields: Any) -> tuple[Job, list[Any]]:
+    """The row after a look at its batch, and the commands."""
+    before = replace(running(), n=wanted.n, provider_batch_id=batch.id, **fields)
+    return step(before, facts.Polled(batch))
+
+
+async def test_a_model_that_is_not_batched_takes_another_lane() -> None:
+    async with a_round("grok") as at:
+        wanted, made = await at.submit([chat(f"Ask {number}", model="grok-4.6") for number in range(4)])
+        _, told = watched(wanted, await at.poll(made, 10))
+        (reroute,) = [command for command in told if isinstance(command, commands.Reroute)]
+        assert "not supported for batch processing" in reroute.fault.message
+
+
+async def test_a_file_that_is_refused_is_divided_until_the_row_is_found() -> None:
+    async with a_round("grok") as at:
+        wanted, _ = await at.submit(QUESTIONS)
+        upload = at.batches.encode_upload(wanted, None)
+        file = at.batches.decode_upload(await at.send_rows(upload, [b"{}", b"{}", b"{}", b"{}"]))
+        assert isinstance(file, str)
+        create = at.batches.encode_create(replace(wanted, input_file_id=file))
+        assert isinstance(create, Outgoing)
+        refused = at.batches.decode_batch(await at.send(create))
+        assert isinstance(refused, ProviderBatch)
+        _, told = watched(wanted, await at.poll(refused, 10))
+        (again,) = [command for command in told if isinstance(command, commands.Requeue)]
+        assert again.parts == 2
+
+
+async def test_a_cancelled_job_is_over_when_its_batch_is_and_waits_for_no_file() -> None:
+    """Doubleword names an error file that may never hold anything."""
+    async with a_round("doubleword") as at:
+        wanted, made = await at.submit(QUESTIONS)
+        await at.poll(made, 40)
+        await at.send(at.batches.encode_cancel(made.id))
+        wish = Wish(by="owner", why="enough", at=1000.0)
+        after, told = watched(wanted, await at.poll(made, 20), cancel=wish)
+        (ingest,) = [command for command in told if isinstance(command, commands.Ingest)]
+        results = [await at.send(at.batches.encode_results(source, None)) for source in ingest.sources]
+        assert [answer.status for answer in results] == [200]
+        ended, told = step(after, facts.Ingested(done=1, failed=0, seen=1))
+        assert (ended.reason, [type(command) for command in told]) == (
+            "cancelled",
+            [commands.Fail, commands.DeleteFiles],
+        )
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_results_that_lack_rows_are_read_again_and_the_rows_asked_again(name: str) -> None:
+    async with a_round(name) as at:
+        wanted, made = await submitted(at, {"kind": "lines_missing", "lines": 3})
+        ended = await at.poll(made, 200)
+        after, told = watched(wanted, ended)
+        assert [type(command) for command in told] == [commands.Ingest]
+        seen = len(await at.answers(ended, wanted))
+        assert seen == 1
+        for _ in range(POLICY.downloads - 1):
+            after, told = step(after, facts.Ingested(done=seen, failed=0, seen=seen))
+            assert told == []
+        after, told = step(after, facts.Ingested(done=seen, failed=0, seen=seen))
+        assert type(told[0]) is commands.Requeue
