@@ -14,6 +14,7 @@ from batchway.core.errors import BadRequest
 from batchway.core.job import Counts, Job, ProviderBatch, Tally, Wish, commands, facts
 from batchway.core.types import Answer, Fault
 from batchway.ports import Outgoing
+from batchway.sandbox.batch_contract import Schedule
 
 TAGGED = ["openai", "deepinfra", "groq", "doubleword", "mine", "grok", "mistral"]
 ALL = [*TAGGED, "openrouter"]
@@ -197,6 +198,17 @@ async def test_elsewhere_they_are_not(name: str) -> None:
         _, made = await at.submit(QUESTIONS)
         running = await at.poll(made, 65)
         assert (running.status, running.readable, running.sources) == ("running", False, ())
+
+
+async def test_a_file_that_grows_is_read_as_far_as_it_is_and_not_followed() -> None:
+    async with a_round("doubleword", batch_schedule=Schedule(validating=0, per_line=1)) as at:
+        wanted, made = await at.submit([chat(f"Ask {number}") for number in range(150)])
+        for seconds, done, calls in ((50, 50, 1), (50, 100, 2), (20, 120, 1), (30, 150, 1)):
+            shown = await at.poll(made, seconds)
+            before = (await ledger(at.world.http, endpoint="files.content"))["totals"]["calls"]
+            assert len(await at.answers(shown, wanted)) == done
+            after = (await ledger(at.world.http, endpoint="files.content"))["totals"]["calls"]
+            assert after - before == calls
 
 
 async def test_a_file_that_will_never_hold_anything_is_not_asked_for() -> None:

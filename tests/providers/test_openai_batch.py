@@ -241,20 +241,28 @@ def test_files_that_are_named_at_creation_are_there_when_something_is_counted_fo
     assert read_batch(named).sources == ("out", "err")
 
 
-def test_who_says_that_there_is_more_is_asked_for_the_rest_by_either_name() -> None:
-    url = DOUBLEWORD.encode_results("file-2", "7").url
-    assert url == "https://api.doubleword.ai/v1/files/file-2/content?skip=7&offset=7"
-    for headers, line, after in (
-        ({"x-incomplete": "true", "x-last-line": "7"}, b'{"a":1}\n', "7"),
-        ({"x-incomplete": "true", "x-last-line": "7"}, b'{"a":1}', "7"),
-        ({"x-incomplete": "true", "x-last-line": "7"}, b"\n \n", None),
-        ({"x-incomplete": "true"}, b'{"a":1}\n', None),
-        ({"x-incomplete": "false", "x-last-line": "7"}, b'{"a":1}\n', None),
-        ({}, b'{"a":1}\n', None),
-    ):
-        reader = DOUBLEWORD.result_reader(headers)
-        assert len([*reader.feed(line), *reader.end()]) == (1 if b"{" in line else 0)
-        assert reader.after == after
+@pytest.mark.parametrize(
+    ("headers", "lines", "after"),
+    [
+        ({"x-incomplete": "true", "x-last-line": "100"}, 100, "100"),
+        ({"x-incomplete": "true", "x-last-line": "301"}, 101, "301"),
+        ({"x-incomplete": "true", "x-last-line": "99"}, 99, None),
+        ({"x-incomplete": "true", "x-last-line": "5000"}, 5_000, None),
+        ({"x-incomplete": "true", "x-last-line": "100"}, 0, None),
+        ({"x-incomplete": "true"}, 100, None),
+        ({"x-incomplete": "false", "x-last-line": "100"}, 100, None),
+        ({}, 100, None),
+    ],
+)
+def test_after_a_full_page_the_rest_is_asked_for(headers: dict[str, str], lines: int, after: str | None) -> None:
+    reader = DOUBLEWORD.result_reader(headers)
+    assert len([*reader.feed(b'{"a":1}\n\n' * lines), *reader.feed(b" \n"), *reader.end()]) == lines
+    assert reader.after == after
+
+
+def test_the_rest_is_asked_for_by_either_name() -> None:
+    url = DOUBLEWORD.encode_results("file-2", "100").url
+    assert url == "https://api.doubleword.ai/v1/files/file-2/content?skip=100&offset=100"
 
 
 @pytest.mark.parametrize(

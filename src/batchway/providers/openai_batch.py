@@ -242,7 +242,7 @@ class OpenAIBatchDialect:
         return Outgoing(method="GET", url=url, headers=(("accept", "application/binary"), *self._auth), body=b"")
 
     def result_reader(self, headers: Mapping[str, str]) -> ResultReader:
-        """JSON Lines. Who says that there may be more, and how many lines there were, is asked for the rest (§9)."""
+        """JSON Lines. After a full page, who says that there is more is asked for it by the number of lines (§9)."""
         return LineCutter(headers.get("x-last-line") if headers.get("x-incomplete") == "true" else None)
 
     def read_result(self, line: bytes, job: Job, now: float) -> RowResult:
