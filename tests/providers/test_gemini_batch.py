@@ -401,13 +401,32 @@ def test_what_is_no_operation_is_an_unknown_outcome(body: bytes) -> None:
     assert not refuses(read)
 
 
-def test_a_listing_is_read_to_its_end() -> None:
-    """Nobody says that the newest come first: no time in it may end it early."""
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        ([9, 5, 5, 1], True),
+        ([1, 5, 9], False),
+        ([9, 1, 5], False),
+        ([5, 5, 5], False),
+        ([9], False),
+        ([9, None, 5], False),
+        ([], False),
+    ],
+)
+def test_times_end_a_listing_early_only_where_the_newest_come_first(seconds: list[Any], shown: bool) -> None:
+    """Nobody says that they do: a batch on a later page must not be taken for one that is not there."""
+    times = [None if second is None else f"2026-11-20T10:00:0{second}Z" for second in seconds]
+    listed = [operation(metadata={"createTime": time}) for time in times]
+    read = GEMINI.decode_list(incoming(200, {"operations": listed}))
+    assert isinstance(read, BatchPage)
+    assert [each.created_at is not None for each in read.batches] == [shown] * len(seconds)
+
+
+def test_a_listing_goes_on_while_there_is_a_token() -> None:
     page = {"operations": [operation(), operation() | {"name": "batches/b"}], "nextPageToken": "t"}
     read = GEMINI.decode_list(incoming(200, page))
     assert isinstance(read, BatchPage)
     assert ([each.tag for each in read.batches], read.after) == ([TAG, TAG], "t")
-    assert [each.created_at for each in read.batches] == [None, None]
     ends: list[dict[str, Any]] = [{}, {"operations": []}, {"nextPageToken": ""}]
     for last in ends:
         read = GEMINI.decode_list(incoming(200, last))

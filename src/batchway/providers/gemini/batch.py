@@ -4,7 +4,8 @@ Shapes: providers.md §5.1; google-genai 3.4, batches.py and files.py. A batch i
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -154,7 +155,8 @@ class GeminiBatchDialect:
         return self._outgoing("GET", f"batches?{urlencode(asked)}")
 
     def decode_list(self, incoming: Incoming) -> BatchPage | Fault:
-        """A page. Nobody says that the newest come first, so no times are given: it must be read to the end."""
+        """A page. Nobody says that the newest come first: where a page does not show it, its batches are given without
+        their times, so that whoever looks for one reads to the end."""
         if not is_good(incoming):
             return self.fault(incoming)
         try:
@@ -162,8 +164,9 @@ class GeminiBatchDialect:
             batches = [read_operation(body.parse(bytes(entry))) for entry in page.operations]
         except ValueError as error:
             return self._malformed("a list of batches", error)
-        timeless = tuple([replace(batch, created_at=None) for batch in batches])
-        return BatchPage(batches=timeless, after=page.next_page_token or None)
+        if not _is_newest_first([batch.created_at for batch in batches]):
+            batches = [replace(batch, created_at=None) for batch in batches]
+        return BatchPage(batches=tuple(batches), after=page.next_page_token or None)
 
     def encode_cancel(self, batch_id: str) -> Outgoing:
         """POST /batches/{id}:cancel."""
@@ -214,6 +217,13 @@ class GeminiBatchDialect:
 
     def _malformed(self, what: str, cause: Exception) -> Fault:
         return UpstreamMalformed(f"'{self._name}' sent what is not {what} ({cause}).").fault
+
+
+def _is_newest_first(times: Sequence[float | None]) -> bool:
+    """Whether these times fall, none of them missing."""
+    known = [at for at in times if at is not None]
+    falling = all(earlier >= later for earlier, later in pairwise(known))
+    return falling and 1 < len(known) == len(times) and known[0] > known[-1]
 
 
 def _resource(kind: str, name: str) -> str:
