@@ -198,6 +198,14 @@ def test_rows_are_uploaded_to_our_host_whatever_host_is_named(named: str) -> Non
     assert upload.url == f"{BASE}/upload/v1beta/files?upload_id=A%2Fb&upload_protocol=resumable"
 
 
+def test_behind_a_gateway_with_a_path_of_its_own() -> None:
+    behind = GeminiBatchDialect("gemini", "http://gateway.test/google", KEY)
+    for host in (BASE, "http://gateway.test/google"):
+        named = {"x-goog-upload-url": f"{host}/upload/v1beta/files?upload_id=7"}
+        upload = behind.encode_upload(job(), incoming(200, **named))
+        assert upload.url == "http://gateway.test/google/upload/v1beta/files?upload_id=7"
+
+
 @pytest.mark.parametrize("named", ["@evil.example/x", ".evil.example/x", ""])
 def test_no_address_leads_to_another_host(named: str) -> None:
     upload = GEMINI.encode_upload(job(), incoming(200, **{"x-goog-upload-url": named}))

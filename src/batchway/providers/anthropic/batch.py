@@ -146,10 +146,8 @@ class AnthropicBatchDialect:
 
     def encode_list(self, _tag: str | None, after: str | None) -> Outgoing:
         """GET /v1/messages/batches: it cannot filter."""
-        given = {"limit": PAGE, "after_id": after}
-        return self._outgoing(
-            "GET", "?" + urlencode({name: value for name, value in given.items() if value is not None})
-        )
+        asked = {"limit": str(PAGE)} | ({"after_id": after} if after is not None else {})
+        return self._outgoing("GET", f"?{urlencode(asked)}")
 
     def decode_list(self, incoming: Incoming) -> BatchPage | Fault:
         """A page."""

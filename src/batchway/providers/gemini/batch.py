@@ -104,15 +104,20 @@ class GeminiBatchDialect:
         return OutgoingRows(method="POST", url=url, headers=headers, before=b"", between=b"\n", after=b"\n")
 
     def _at_home(self, url: str) -> str:
-        """Path and query of the URL at our own host, whatever host it names: Google's SDK does the same, and our key
-        and our rows go nowhere else. Raises UpstreamMalformed."""
+        """The URL at our own host, whatever host it names: our key and our rows go nowhere else. Raises
+        UpstreamMalformed.
+
+        Of another host's only the query counts, which names the upload: a gateway between us and Google passes such a
+        URL on, and answers at its own. (Google's SDK keeps to its own host, too.)
+        """
         ours = urlsplit(self._uploads)
         try:
             parts = urlsplit(url)
         except ValueError as error:
             raise UpstreamMalformed(f"'{self._name}' named no address for an upload ({error}).") from error
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        return f"{ours.scheme}://{ours.netloc}/{path.lstrip('/')}"
+        if (parts.scheme, parts.netloc) != (ours.scheme, ours.netloc):
+            return f"{self._uploads}?{parts.query}"
+        return f"{ours.scheme}://{ours.netloc}/{parts.path.lstrip('/')}?{parts.query}"
 
     def decode_upload(self, incoming: Incoming) -> str | Fault:
         """The file's name, if all of it has arrived."""
