@@ -21,9 +21,6 @@ MANY = 5000
 TURN = 100
 """Of those, so many are seen to before others have their turn."""
 
-SWEEP = 60.0
-"""Seconds between two sweeps of bodies whose time is over."""
-
 JUMP = 30.0
 """Seconds that the clock may be ahead of itself before it counts as a gap: a laptop that slept."""
 
@@ -42,6 +39,10 @@ class Desk(Protocol):
         """Requests on disk that somebody waits for here, and that other processes may answer."""
         ...
 
+    def adrift(self, asks: Iterable[str]) -> list[str]:
+        """Those of these requests that nobody here is about to send."""
+        ...
+
 
 class Pace(Struct, frozen=True, kw_only=True):
     """How often things are seen to. Seconds."""
@@ -50,6 +51,8 @@ class Pace(Struct, frozen=True, kw_only=True):
     """That this process is taken for alive after a beat."""
     tick: float = 1.0
     """Between two looks at what is due."""
+    sweep: float = 60.0
+    """Between two rounds of tidying up."""
 
 
 class CatchUp:
@@ -110,7 +113,7 @@ class Caretaker:
     async def __aenter__(self) -> "Caretaker":
         await self._custody.enter()
         await self._catch_up()
-        paces = ((self._beat, self._pace.lease / 3), (self._tick, self._pace.tick), (self._sweep, SWEEP))
+        paces = ((self._beat, self._pace.lease / 3), (self._tick, self._pace.tick), (self._sweep, self._pace.sweep))
         self._tasks = [asyncio.create_task(rounds(see_to, seconds)) for see_to, seconds in paces]
         return self
 
@@ -141,6 +144,15 @@ class Caretaker:
     async def _sweep(self) -> None:
         while await self._custody.sweep():
             await asyncio.sleep(0)
+        await self._look_after_own()
+
+    async def _look_after_own(self) -> None:
+        """What is ours on disk and nobody's here, because saving it ended in doubt, gets its way after all."""
+        waiting = await self._custody.unseated(self._clock.now() - self._pace.sweep)
+        for pending in await self._custody.load(self._desk.adrift(waiting)):
+            if pending.job_id is None:
+                _log.warning("a request was on disk only", request_id=pending.request.id)
+                await self._see_to(pending, "it was on disk, and nobody was about to send it")
 
     async def _catch_up(self) -> None:
         """Every job is looked at before anything is rescued: most of what seems late is there already."""
@@ -159,19 +171,19 @@ class Caretaker:
                 self._reached("takeover.after")
                 _log.info("requests of dead processes were taken over", requests=orphans.taken)
             for number, pending in enumerate(orphans.adrift):
-                await self._see_to(pending)
+                await self._see_to(pending, "the process that had it is gone")
                 if number % TURN == TURN - 1:
                     await asyncio.sleep(0)
             taken = orphans.taken
 
-    async def _see_to(self, pending: Pending) -> None:
+    async def _see_to(self, pending: Pending, why: str) -> None:
         if pending.forwarded:
             await refuse(self._journal, self._desk, pending, _BEARER_GONE, "its caller's own key is not kept")
         elif pending.lane == "direct":
             # It was on its way, or just about to be.
-            self._desk.tell(Rescue(pending.request, pending.job_id or "", _TAKEN_OVER))
+            self._desk.tell(Rescue(pending.request, pending.job_id or "", why))
         else:
-            self._desk.tell(Resumed(pending.request, _TAKEN_OVER))
+            self._desk.tell(Resumed(pending.request, why))
 
     async def _hear_of_others(self) -> None:
         awaited = self._desk.awaited(in_jobs=self._shared)
@@ -181,7 +193,6 @@ class Caretaker:
             self._desk.tell(Landed(ask, job_id, result))
 
 
-_TAKEN_OVER = "the process that had it is gone"
 _BEARER_GONE = Unauthorized(
     "The gateway restarted before this was sent, and the key that came with it is not kept; ask again.",
     code="bearer_gone",

@@ -6,7 +6,7 @@ Listeners hear every command as an event, and when calls end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import structlog
@@ -123,6 +123,7 @@ class Engine:
         self._alarm_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._driver: str | None = None
+        self._unkept: set[str] = set()
         self._to_drive: dict[str, Call] = {}
         self._empty: asyncio.Event = asyncio.Event()
         self._do: dict[type[Command], Callable[..., None]] = {
@@ -257,6 +258,10 @@ class Engine:
         """Requests on disk that somebody waits for here and that other processes may answer."""
         return self._planner.awaited(in_jobs=in_jobs)
 
+    def adrift(self, asks: Iterable[str]) -> list[str]:
+        """Those of these requests on disk that nobody here is about to send, or to write down the end of."""
+        return [ask for ask in asks if ask not in self._unkept and not self._planner.seated(ask)]
+
     def publish(self, event: Event) -> None:
         """Tell whoever hears such events."""
         for hear in self._heard.get(type(event), ()):
@@ -306,10 +311,13 @@ class Engine:
         self._start(self._put_down(command))
 
     async def _put_down(self, command: Keep) -> None:
+        ask = command.request.ask
         kept = await keeping.keep(self._store(), command)
-        self.tell(facts.Kept(command.request.ask))
+        self.tell(facts.Kept(ask))
         if not kept:
+            self._unkept.add(ask)
             await keeping.keep_later(self._store(), command)
+            self._unkept.discard(ask)
 
     def _form_job(self, command: FormJob) -> None:
         assert self._batching is not None, "without a store no job is formed"

@@ -107,6 +107,14 @@ class Custody(Protocol):
         """They travel by this lane from now on, and are not due for rescue any more."""
         ...
 
+    async def unseated(self, before: float) -> list[str]:
+        """Requests of ours, asked before then, that wait and are in no job."""
+        ...
+
+    async def load(self, asks: Sequence[str]) -> list[Pending]:
+        """Requests as they are on disk now."""
+        ...
+
     async def sweep(self) -> int:
         """Sweep bodies whose time is over. Returns how many requests; 0: none are left."""
         ...

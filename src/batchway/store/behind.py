@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Literal
 
+from msgspec import structs
+
 from batchway.core.commands import Reply
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store import answers, charges
@@ -54,6 +56,9 @@ class StoreBehind:
     def _post(self, request: Request, result: Result, outcome: Answer | Fault, *, bodies: bool) -> None:
         if self._record == "none":
             return
+        if request.named:
+            # Its id belongs to the one on disk: neither a twin of that takes it, nor what was refused unsaved.
+            request = structs.replace(request, id=request.ask, named=False)
         bodies = bodies and self._record == "all" and request.retention != "none"
         entry = Entry(
             request=request,

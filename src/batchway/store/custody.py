@@ -57,6 +57,15 @@ class Custodian:
         """See `ports.Custody`."""
         await self._database.write(requests.set_lane, asks, lane)
 
+    async def unseated(self, before: float) -> list[str]:
+        """See `ports.Custody`."""
+        return await self._database.read(requests.unseated, self.owner, before)
+
+    async def load(self, asks: Sequence[str]) -> list[Pending]:
+        """See `ports.Custody`."""
+        found = await self._database.read(requests.load_many, asks)
+        return [found[ask] for ask in asks if ask in found]
+
     async def sweep(self) -> int:
         """See `ports.Custody`."""
         return await self._database.write(retention.sweep, self._now(), SWEPT)

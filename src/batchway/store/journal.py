@@ -15,7 +15,7 @@ from batchway.store import answers, requests
 from batchway.store.answers import Result, Stored
 from batchway.store.custody import Custodian
 from batchway.store.database import Database
-from batchway.store.failures import Taken
+from batchway.store.failures import StoreDown, Taken
 from batchway.store.requests import Entry
 
 
@@ -59,8 +59,17 @@ class StoreJournal:
             await self._database.write_each(requests.save, self.entry(save))
         except Taken:
             return await self._database.read(_look, save.request, None)
+        except StoreDown:
+            self._take_back(save.request)
+            raise
         self._reached("save.after")
         return None
+
+    def _take_back(self, request: Request) -> None:
+        """It may be on disk all the same, where the server went away during the commit, and its caller is told that it
+        is not. Whoever gave it an id asks for it again by that, and finds it; nobody can find any other."""
+        if not request.named:
+            self._database.post(requests.forget, request.ask, size=len(request.ask), kept=True)
 
     def entry(self, save: Save) -> Entry:
         """A request as it is kept."""

@@ -20,7 +20,6 @@ from batchway.store.failures import Taken
 from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
-from batchway.wire.outlines import traits_of
 
 CANCELLED = "cancelled"
 
@@ -108,6 +107,12 @@ def due(connection: Connection, owner: str, now: float, until: float, limit: int
     return [_pending(read) for read in connection.execute(found)]
 
 
+def unseated(connection: Connection, owner: str, before: float) -> list[str]:
+    """The owner's requests, asked before then, that wait and are in no job."""
+    mine = requests.c.owner == owner, requests.c.job_id.is_(None), requests.c.asked_at < before
+    return list(connection.scalars(select(requests.c.ask).where(is_pending, *mine)))
+
+
 def dead_owners(connection: Connection) -> list[str]:
     """Owners of pending requests whose lease is over. From one owner to the next in the index, however many requests
     each has."""
@@ -191,7 +196,6 @@ def row(entry: Entry, status: str) -> dict[str, Any]:
         "forwarded": request.authorization is not None,
         "retention": entry.retention,
         "shared": reusable(request) is None,
-        "traits": _json.encode(traits_of(request)).decode(),
         "traits": _json.encode(traits_of(request)).decode(),
         "why": entry.why,
     }

@@ -113,8 +113,8 @@ charges = Table(
     "charges",
     metadata,
     Column("call_id", Text, primary_key=True),
+    Column("tenant", Text, primary_key=True),  # two of them may have given one id, and ride in one job
     Column("request_id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("model", Text, nullable=False),

@@ -1,7 +1,7 @@
 CREATE TABLE charges (
 	call_id TEXT NOT NULL,
-	request_id TEXT NOT NULL,
 	tenant TEXT NOT NULL,
+	request_id TEXT NOT NULL,
 	"key" TEXT NOT NULL,
 	provider TEXT NOT NULL,
 	model TEXT NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE charges (
 	counterfactual BIGINT,
 	at DOUBLE NOT NULL,
 	day INTEGER NOT NULL,
-	PRIMARY KEY (call_id, request_id)
+	PRIMARY KEY (call_id, tenant, request_id)
 );
 CREATE INDEX charges_day ON charges (day);
 CREATE INDEX charges_request ON charges (tenant, request_id);

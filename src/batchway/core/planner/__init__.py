@@ -111,6 +111,11 @@ class Planner:
         seat = self._plan.seats.of(request_id) or self._plan.seats.led_by(request_id)
         return seat is not None and seat.request.tenant == tenant
 
+    def seated(self, ask: str) -> bool:
+        """Whether a request that is on disk is on its way here, or has ended and is being written down."""
+        seat = self._plan.seats.led_by(ask)
+        return ask in self._plan.ended or (seat is not None and not seat.away)
+
     def load(self) -> Load:
         """How much is under way."""
         plan = self._plan
