@@ -127,7 +127,8 @@ MORE: Mapping[str, Named] = MappingProxyType({**POLICIES, "patient": patient})
 
 def test_a_policy_is_added_by_a_function_and_a_row() -> None:
     requests = [request(name, 0.4 * at, fingerprint=name) for at, name in enumerate("abc")]
-    plain, waited = (lab().rehearse(named(name, policies=MORE), requests) for name in ("transparent", "patient"))
+    setups = [named(name, policies=MORE) for name in ("transparent", "patient")]
+    plain, waited = lab().rehearse(setups, requests)
     assert (plain.calls, waited.calls) == (3, 1)
     assert waited.paid < plain.paid
     # A file may begin with it, and be written from it.

@@ -168,9 +168,25 @@ def simulate(
     any_model: Annotated[
         bool, typer.Option("--any-model", help="Take models that the catalogue does not know.")
     ] = False,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Let the whole gateway answer by this policy; may be repeated.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="The same by the policy of a TOML file; may be repeated.")
+    ] = None,
+    from_store: Annotated[
+        bool, typer.Option("--from-store", help="Answer the gateway's own recorded traffic instead of a trace.")
+    ] = False,
+    days: Annotated[float, typer.Option(help="Of it, back from its last request.")] = 7.0,
+    report: Annotated[str | None, typer.Option(help="Write the comparison as an HTML file too.")] = None,
+    world: Annotated[str | None, typer.Option(help="TOML file that says how providers behave [as is assumed].")] = None,
+    system_tokens: Annotated[int, typer.Option(help="Tokens of a system prompt before each prompt of a trace.")] = 0,
     config: Config = None,
 ) -> None:
-    """Batch a trace of requests by model, offline: what would go together, when and why. No model is called."""
+    """Batch a trace by model, offline: what would go together, when and why; no model is called.
+
+    With --profile, --policy, --from-store or --report the whole gateway answers it, policy by policy.
+    """
     from batchway.cli import simulating
 
     rule = simulating.rule(max_wait_ms, max_batch_size, max_batch_tokens, tolerance)
@@ -178,7 +194,17 @@ def simulate(
         file=input, json=json, csv=csv, seed=seed, arrivals=arrivals, rate=rate, rule=rule,
         providers=provider or (), any_model=any_model,
     )  # fmt: skip
-    simulating.simulate(asked, {"config": config} if config else {})
+    flags: dict[str, object] = {"config": config} if config else {}
+    if profile or policy or from_store or report or world:
+        from batchway.cli import rehearsing
+
+        wanted = rehearsing.Wanted(
+            profiles=profile or (), policies=policy or (), from_store=from_store, days=days, report=report,
+            world=world, system_tokens=system_tokens,
+        )  # fmt: skip
+        rehearsing.rehearse(asked, wanted, flags)
+    else:
+        simulating.simulate(asked, flags)
 
 
 Url = Annotated[str, typer.Option(help="Address of the gateway.")]

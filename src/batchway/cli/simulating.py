@@ -72,18 +72,19 @@ def _tolerance(said: str) -> Tolerance:
 
 def simulate(asked: Asked, flags: dict[str, object]) -> None:
     """Batch the trace and show what came of it. Raises InputError for the file, SettingsError for what was asked."""
-    _check(asked)
+    check(asked)
     settings = load_settings(flags).settings
     name, notes = asked.file or BUNDLED[0], Notes()
     form = _form(asked, name)
-    tally = _run(_requests(asked, name, settings, notes), asked.rule, form)
+    tally = _run(requests_of(asked, name, settings, notes), asked.rule, form)
     summary = tally.summary(notes)
     form.write(sys.stdout, summary)
     for note in summary.notes:
         typer.echo(f"note: {name}: {note}", err=True)
 
 
-def _check(asked: Asked) -> None:
+def check(asked: Asked) -> None:
+    """Raises SettingsError for what cannot be done."""
     if asked.json and asked.csv:
         raise SettingsError("--json and --csv: give one of them.")
     if asked.arrivals is not None and asked.arrivals not in ARRIVALS:
@@ -102,7 +103,7 @@ def _form(asked: Asked, name: str) -> Form:
     return CsvForm() if asked.csv else PeopleForm(name, asked.rule)
 
 
-def _requests(asked: Asked, name: str, settings: Settings, notes: Notes) -> Iterator[Ready]:
+def requests_of(asked: Asked, name: str, settings: Settings, notes: Notes) -> Iterator[Ready]:
     """The requests of the trace in the order of their times, nothing missing."""
     names = tiered(settings.models)
     filler = Filler(

@@ -39,7 +39,7 @@ from batchway.core.types import Fault, Request
 from batchway.engine.fitting import Count, fit_now
 from batchway.ports import Listener
 from batchway.simulate.jobs import Jobs
-from batchway.simulate.world import World
+from batchway.simulate.world import Recorded, World
 
 Action = Callable[[Any, float], None]
 
@@ -200,6 +200,10 @@ def fitted(command: Fit, count: Count) -> facts.Fitted:
     if request.prompt.outline is None:
         return fit_now(command, count)
     shorter = structs.replace(request, tokens=command.budget)
+    if isinstance(shorter, Recorded) and (usage := shorter.usage) is not None:
+        cached = min(usage.cached, command.budget)
+        less = structs.replace(usage, input=min(usage.input, command.budget), cached=cached, cache_written=0)
+        shorter = structs.replace(shorter, usage=less)
     return facts.Fitted(request.ask, shorter, f"{request.tokens} to {command.budget} tokens")
 
 

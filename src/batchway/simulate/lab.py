@@ -92,15 +92,31 @@ class Lab(Struct, frozen=True, kw_only=True):
         )
         return Simulation(planner, world, jobs, [outcome, *listeners], count=counts.text)
 
-    def rehearse(self, setup: Setup, requests: Iterable[Request], *, before: Hints = Hints()) -> Outcome:  # noqa: B008
-        """What this policy makes of these requests, which came in the order of their times.
+    def rehearse(
+        self,
+        setups: Sequence[Setup],
+        requests: Iterable[Request],
+        *,
+        before: Hints = Hints(),  # noqa: B008  # It is frozen.
+        measured: Sequence[float] = (),
+    ) -> list[Outcome]:
+        """What each policy makes of these requests, which come in the order of their times and are read once.
 
         `before`: the defaults under which they were recorded; what equals them was not asked for: the policy's hold.
+        `measured`: seconds that batches took, where that is known.
         """
-        outcome = Outcome()
-        simulation = self.simulation(setup, outcome)
-        simulation.run(map(Defaults(setup.requests, before), requests))
-        return outcome
+        outcomes = [Outcome() for _ in setups]
+        worlds = [Modelled(self.conditions, Luck(self.seed), measured=measured) for _ in setups]
+        runs = [
+            (self.simulation(setup, outcome, world=world), Defaults(setup.requests, before))
+            for setup, outcome, world in zip(setups, outcomes, worlds, strict=True)
+        ]
+        for request in requests:
+            for simulation, fill in runs:
+                simulation.ask(fill(request))
+        for simulation, _ in runs:
+            simulation.finish()
+        return outcomes
 
 
 def counting(prefix: str) -> Callable[[], str]:

@@ -59,6 +59,18 @@ class Sketch:
         """Each bucket's middle and how many are in it, rising."""
         return ((_middle(bucket), count) for bucket, count in sorted(self._buckets.items()))
 
+    def histogram(self, bins: int) -> list[tuple[float, int]]:
+        """As `counts`, in so many bins at most, which are equally wide on a logarithmic scale; empty ones included."""
+        found = sorted(self._buckets.items())
+        if not found:
+            return []
+        first, last = found[0][0], found[-1][0]
+        width = (last - first) // bins + 1
+        counts = [0] * ((last - first) // width + 1)
+        for bucket, count in found:
+            counts[(bucket - first) // width] += count
+        return [(_middle(first + width * at + width // 2), count) for at, count in enumerate(counts)]
+
 
 def _middle(bucket: int) -> float:
     return 0.0 if bucket < 0 else LEAST * exp((bucket + 0.5) * _WIDTH)

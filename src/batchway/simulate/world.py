@@ -30,6 +30,8 @@ class Recorded(Request, frozen=True, kw_only=True, gc=False):
     """What its answer took, sent alone."""
     seconds: float | None = None
     """How long a call of its own takes; None where it never had one."""
+    fault: Fault | None = None
+    """How it ended instead of with an answer."""
     patient: bool = False
     """Its caller said that a batch is soon enough."""
 
@@ -136,6 +138,9 @@ ROW_FAILED = Fault(whose="theirs", status=400, type="invalid_request_error", cod
 REMEMBERED = 10_000
 """Beginnings of prompts that the provider's cache is followed for."""
 
+TELLING = 20
+"""Measured batches from which on they say more than what is reported of batches."""
+
 REFUSED_AFTER = 0.2
 """Seconds that a refusal takes."""
 
@@ -147,8 +152,10 @@ _ATTEMPT = 100
 class Modelled:
     """The world as the conditions have it."""
 
-    def __init__(self, conditions: Conditions, luck: Luck) -> None:
+    def __init__(self, conditions: Conditions, luck: Luck, *, measured: Sequence[float] = ()) -> None:
+        """`measured`: seconds that batches took; enough of them stand in for what is reported of batches."""
         self._conditions = conditions
+        self._measured = sorted(measured) if len(measured) >= TELLING else None
         self._luck = luck
         self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._blank = Blanks()
@@ -164,7 +171,10 @@ class Modelled:
         return self._packed(call, FORMATS[call.packed.format], now)
 
     def _refusal(self, call: Call) -> Fault | None:
-        die = self._luck.draw(call.requests[0].ask, _ATTEMPT * call.attempt + _FAILS)
+        first = call.requests[0]
+        if isinstance(first, Recorded) and first.fault is not None and len(call.requests) == 1:
+            return first.fault
+        die = self._luck.draw(first.ask, _ATTEMPT * call.attempt + _FAILS)
         if die < self._conditions.failing:
             return OVERLOADED
         if call.lane == "flex" and die < self._conditions.failing + self._conditions.flex_refused:
@@ -196,7 +206,8 @@ class Modelled:
         return at, Finished(call.call_id, results, usage=whole, said=4 * whole.output)
 
     def _part(self, request: Request, share: Usage, at: float) -> Answer | Fault:
-        if self._luck.draw(request.ask, _UNTOLD) < self._conditions.untold:
+        failed = isinstance(request, Recorded) and request.fault is not None
+        if failed or self._luck.draw(request.ask, _UNTOLD) < self._conditions.untold:
             return structs.replace(UNTOLD, usage=share)
         differs = self._luck.draw(request.ask, _DIFFERS) < self._conditions.differing
         return self._answer(request, share, at, said=_said(request.fingerprint, differs=differs))
@@ -261,12 +272,16 @@ class Modelled:
     # Batches
 
     def batch(self, job: Job, now: float) -> Course:
-        seconds = _turnaround(self._luck.draw(job.id, _SPEED)) * self._conditions.turnaround
+        share = self._luck.draw(job.id, _SPEED)
+        usual = _reported(share) if self._measured is None else self._measured[int(share * len(self._measured))]
+        seconds = usual * self._conditions.turnaround
         if seconds >= DAY:
             return Course(ends_at=now + DAY, status="expired")
         return Course(ends_at=now + seconds, status="completed")
 
     def row(self, request: Request, job: Job, course: Course) -> Answer | Fault | None:
+        if isinstance(request, Recorded) and request.fault is not None:
+            return request.fault
         tried = _ATTEMPT * job.attempt
         if course.status == "expired" and self._luck.draw(request.ask, tried + _STRANDED) < self._conditions.stranded:
             return None
@@ -286,7 +301,7 @@ DAY = 86_400.0
 _ANY = Prefix()
 
 
-def _turnaround(share: float) -> float:
+def _reported(share: float) -> float:
     """Seconds within which that share of batches is back, as is reported of them."""
     before, share_before = 0.0, 0.0
     for point, reached in PRIOR:
