@@ -69,9 +69,10 @@ class Reading:
                 read = await self._read_page(self._dialect.encode_results(source, after))
                 if isinstance(read, Fault):
                     return read
-                after = read
-                if after is None:
+                if read is None or read == after:
+                    # A server that does not know where a page begins would give the first one for ever.
                     break
+                after = read
         return None
 
     async def _read_page(self, outgoing: Outgoing) -> str | Fault | None:

@@ -20,7 +20,7 @@ from batchway.core.job.closing import (
     unchecked,
 )
 from batchway.core.job.commands import CancelBatch, Ingest, Poll
-from batchway.core.job.ending import again, settle_rest
+from batchway.core.job.ending import again, drop, settle_rest
 from batchway.core.job.moment import Moment, told
 from batchway.core.job.row import Job, Stray, Wish
 from batchway.core.job.submission import candidates, doubt
@@ -283,7 +283,7 @@ def read_failed(m: Moment, job: Job, fact: facts.IngestFailed) -> Job:
         return job
     why = "the provider does not have its results any more"
     m.note("gone", f"{why}: what it did may be billed twice")
-    return again(m, job, "results_gone", why, risk=True)
+    return drop(m, job, risk=True) if job.cancel is not None else again(m, job, "results_gone", why, risk=True)
 
 
 def partial_read_failed(_m: Moment, job: Job, fact: facts.IngestFailed) -> Job:
