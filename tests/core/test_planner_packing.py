@@ -112,6 +112,54 @@ def test_twins_that_share_nothing_are_not_in_one_call() -> None:
     assert sorted(len(call.requests) for call in calls(commands)) == [1, 2]
 
 
+def test_long_beginnings_do_not_fill_the_window() -> None:
+    """What the requests have in common stands in their call once."""
+    desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=4, max_tokens=300)))
+    assert len(call_of(close(desk, "a" * 90, "b" * 90, "c" * 90)).requests) == 3
+    commands = close(desk, "a" * 150, "b" * 150, "c" * 150, reuse="off")
+    assert [len(call.requests) for call in calls(commands)] == [2, 1]
+
+
+def test_a_call_is_no_longer_than_its_models_window() -> None:
+    """Of 2,000 tokens; the beginning takes 1,600, and each item some of what is left."""
+    commands = close(Desk(POLICY), *["x" * 140 + str(at) for at in range(3)], tokens=1740)
+    assert sorted(len(call.requests) for call in calls(commands)) == [1, 1, 1]
+    commands = close(Desk(POLICY), *["x" * 40 + str(at) for at in range(3)], tokens=1600)
+    assert [len(call.requests) for call in calls(commands)] == [3]
+
+
+def test_an_answer_longer_than_its_requests_bound_is_not_its_answer() -> None:
+    desk = Desk(POLICY)
+    call = call_of(close(desk, "a", "b"))
+    commands = desk.tell(packed("A" * 20, "B" * 21, call=call))
+    assert [reply.answer.said for reply in replies(commands)] == ["A" * 20]
+    again = call_of(commands)
+    assert "its answer has more than its 20 tokens" in again.why
+    assert [c.charge.cost for c in commands if isinstance(c, Book)] == [290_000_000] * 2
+
+
+def test_a_model_that_was_billed_for_reasoning_is_not_packed_by_auto() -> None:
+    desk = Desk(POLICY)
+    single = call_of(ask(desk, "a", packing="never"))
+    desk.finish(single, desk.answer(usage=Usage(input=10, output=10, reasoning=5)))
+    assert "its model reasons before it answers" in call_of(ask(desk, "b", packing="auto")).why
+    assert not calls(ask(desk, "b"))
+
+
+def test_what_other_ways_saved_may_be_risked() -> None:
+    desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=6)))
+    alone = close(desk, *map(str, range(6)), packing="auto", tokens=1500)
+    assert {len(call.requests) for call in calls(alone)} == {1}
+    assert "nothing pays for the risk yet" in calls(alone)[0].why
+    for call in calls(alone):
+        desk.finish(call)
+    for _ in range(4):  # cached: a call's price saved each time
+        again = close(desk, *map(str, range(6)), packing="auto", tokens=1500)
+        assert {reply.via for reply in replies(again)} == {"cache"}
+    others = close(desk, *[f"other {at}" for at in range(6)], packing="auto", tokens=1500)
+    assert max(len(call.requests) for call in calls(others)) == 3
+
+
 def test_one_without_company_goes_alone() -> None:
     call = call_of(close(Desk(POLICY), "a"))
     assert call.packed is None and "nobody to share a call with" in call.why

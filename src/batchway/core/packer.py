@@ -8,6 +8,7 @@ It joins the arithmetic (`packing_worth`), the guard and the bank, for the plann
     packer.sampled(pack, answers, single, cost, now)    # for each pack whose `sample` is not None
     packer.answered_singly(group, cost)       # for each fit request that was not packed
     packer.saved_elsewhere(account, saved)    # for each request that cost less in another way
+    packer.billed(provider, model, usage)     # for each call: who reasons is not packed by `auto`
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ from batchway.core.types import Packing, Usage
 SHORTER = 0.8
 """Of a packed answer: so long is the single one reckoned that it replaces. Models that say more in company than alone
 would seem to save what they cost."""
+
+REMEMBERED = 1_000
+"""Models of which it is known that they reason."""
 
 BankAccount = tuple[str, str, str]
 """Whose money it is, and the provider and model that it is spent at."""
@@ -94,6 +98,7 @@ class Packer:
         self.bank = bank or Bank()
         self._most = most
         self._dice = dice
+        self._reasoning: dict[tuple[str, str], None] = {}
 
     def plan(self, group: Group, now: float) -> tuple[Pack, ...]:
         """The calls of a group."""
@@ -136,6 +141,18 @@ class Packer:
     def saved_elsewhere(self, account: BankAccount, saved: int) -> None:
         """A request of `packing=auto` cost so much less than a single call, in another way than packing."""
         self.bank.saved_elsewhere(account, saved)
+
+    def billed(self, provider: str, model: str, usage: Usage) -> None:
+        """A call was billed: what it reasoned shows in its usage."""
+        if not usage.reasoning or (provider, model) in self._reasoning:
+            return
+        if len(self._reasoning) >= REMEMBERED:
+            del self._reasoning[next(iter(self._reasoning))]
+        self._reasoning[provider, model] = None
+
+    def reasons(self, provider: str, model: str) -> bool:
+        """Whether a call of the model was billed for reasoning."""
+        return (provider, model) in self._reasoning
 
     def _decide(self, group: Group, start: int, size: int, now: float) -> list[Pack]:
         if size == 1:

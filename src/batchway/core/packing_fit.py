@@ -28,6 +28,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uf
 """Control characters and halves of surrogate pairs: models see them differently amid other texts, or not at all."""
 
 
+_BLANK = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*+")
+
+
 class Circumstances(Struct, frozen=True, kw_only=True):
     """What must be known beside the request itself. `None`: not known."""
 
@@ -35,6 +38,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     model: Model | None = None
     expected_output: int | None = None
     """Output tokens of its answer, as `core.analysis` expects them."""
+    reasons: bool = False
+    """Its model was billed for reasoning."""
     retained: bool = True
     """False: its key keeps nothing (`retention=none`)."""
     twin: bool = False
@@ -69,7 +74,7 @@ def _wrong_text(prompt: Prompt, form: Format) -> str | None:
     text = prompt.last_user
     if text is None:
         return NOT_TEXT
-    if not text.strip():
+    if _BLANK.fullmatch(text):
         return "its text is empty"
     if _UNPRINTABLE.search(text):
         return "its text has control characters"
@@ -81,7 +86,7 @@ def _unwise(request: Request, around: Circumstances) -> str | None:
     if request.packing != "auto":
         return None
     abilities = around.model.abilities if around.model else None
-    if abilities and "reasoning" in abilities:
+    if around.reasons or (abilities and "reasoning" in abilities):
         return "its model reasons before it answers"
     expected = _least(around.expected_output, request.prompt.max_output)
     if expected is None:

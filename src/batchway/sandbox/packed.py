@@ -43,10 +43,13 @@ class Item(Struct, frozen=True):
 
 class _Turn(Struct):
     content: Any = None
+    parts: Any = None
 
 
 class _Chat(Struct):
     messages: list[_Turn] = []
+    contents: list[_Turn] = []
+    """Gemini's turns."""
 
 
 _chat = msgspec.json.Decoder(_Chat)
@@ -76,11 +79,18 @@ def understand(prompt: str) -> Packed | None:
 def is_packed(body: bytes) -> bool:
     """Whether the last message of a chat body is a packed prompt."""
     try:
-        turns = _chat.decode(body).messages
+        chat = _chat.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return False
-    last = turns[-1].content if turns else None
-    return isinstance(last, str) and understand(last) is not None
+    turns = chat.messages or chat.contents
+    return bool(turns) and understand(_words(turns[-1].content or turns[-1].parts)) is not None
+
+
+def _words(content: Any) -> str:
+    """The text of a turn, in one piece or in parts."""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def say(shape: Shape, answers: Sequence[Item]) -> str:

@@ -58,7 +58,7 @@ class Unpacked(Struct, frozen=True, kw_only=True):
     """What a packed call's answer holds."""
 
     text: str
-    """All that the model said; empty where it said nothing or refused."""
+    """All that the model said; empty where it said nothing, refused, or said it in parts (which nobody told it to)."""
     cut: bool
     """It did not end by itself: a limit, a filter, or no reason given."""
     usage: Usage | None
@@ -96,7 +96,7 @@ def _agreed(objects: Sequence[Fields], asked: frozenset[str] | None) -> Fields:
 
 
 class _Message(Struct):
-    content: str | None = None
+    content: object = None
 
 
 class _Choice(Struct):
@@ -117,8 +117,9 @@ def unpack(answer: bytes) -> Unpacked:
     """Read the answer of a packed call. Raises msgspec.DecodeError when it is no chat.completion."""
     completion = _completion.decode(answer)
     choice = completion.choices[0] if completion.choices else _Choice()
+    content = choice.message.content
     return Unpacked(
-        text=choice.message.content or "",
+        text=content if isinstance(content, str) else "",
         cut=choice.finish_reason not in ENDED,
         usage=usage_of(completion.usage, completion.service_tier) if completion.usage else None,
     )

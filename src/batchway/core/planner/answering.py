@@ -108,6 +108,7 @@ def _learn(plan: Plan, seat: Seat, answer: Answer) -> None:
     if answer.usage is None:
         return
     plan.prefixes.learn(request.provider, request.prompt.model, answer.usage)
+    plan.packer.billed(request.provider, request.prompt.model, answer.usage)
     if request.prompt.features:
         return
     if seat.tokens is not None or (plan.answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):

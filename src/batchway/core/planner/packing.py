@@ -31,6 +31,7 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
         format=FORMATS[plan.policy.pack_format],
         model=plan.catalog.model(request.provider, request.prompt.model),
         expected_output=seat.analysis.output_tokens,
+        reasons=plan.packer.reasons(request.provider, request.prompt.model),
         retained=request.retention != "none",
     )
     why = unfit(request, around)

@@ -34,6 +34,7 @@ def finished(plan: Plan, flight: Flight, fact: facts.Finished) -> Sequence[Answe
     answers = tuple([_said(result) for result in results])
     outcome = Outcome(usage=fact.usage or Usage(), said=fact.said, answers=answers)
     plan.packer.unpacked(pack, outcome, plan.now)
+    plan.packer.billed(pack.group.provider, pack.group.model, outcome.usage)
     for seat, result in zip(flight.seats, results, strict=True):
         if isinstance(result, Fault) and result.usage is not None:
             _charge_lost(plan, seat, flight, result.usage, outcome.usage)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,10 +25,11 @@ from batchway.sandbox.anthropic.body import (
 from batchway.sandbox.anthropic.caching import Piece, PromptCache, Spared
 from batchway.sandbox.anthropic.events import events
 from batchway.sandbox.contract import Bill, Part, Plan, Refused, Visit
-from batchway.sandbox.model import Question, Said, answer, identify, ramble
+from batchway.sandbox.model import Question, Said, identify, ramble
 from batchway.sandbox.model import Tool as Forced
 from batchway.sandbox.openai.parameters import EVENTS, JSON
 from batchway.sandbox.state import Sandbox
+from batchway.sandbox.together import say
 
 PICTURE = 1600
 """Input tokens of a picture or document, whatever its size: about those of a full-sized picture."""
@@ -61,7 +63,7 @@ def create(sandbox: Sandbox, visit: Visit, cache: PromptCache, tier: str = "stan
     if marks > conversation.MARKS:
         raise Refused(400, f"A maximum of 4 blocks with cache_control may be provided. Found {marks}.")
     question = _question(body)
-    reply = _reply(body, question, visit.number, sandbox)
+    reply = _reply(body, question, visit, sandbox)
     spared = cache.use(f"{visit.key}/{body.model}", pieces, visit.at)
     total = sum(piece.tokens for piece in pieces)
     message = {
@@ -109,6 +111,13 @@ def _question(body: Body) -> Question:
     )
 
 
+def _alone(body: Body, text: str) -> Question:
+    """The question that one item of a packed prompt is: the same conversation with its text as the last message."""
+    content = text if isinstance(body.messages[-1].content, str) else [Text(text=text)]
+    last = msgspec.structs.replace(body.messages[-1], content=content)
+    return _question(msgspec.structs.replace(body, messages=[*body.messages[:-1], last]))
+
+
 def _forced(body: Body) -> Forced | None:
     """The tool that the model is made to call: a named one, or with `any` the first."""
     choice = body.tool_choice
@@ -133,15 +142,16 @@ def _texts(block: Block) -> list[str]:
     return [inner.text for inner in block.content if isinstance(inner, Text)]
 
 
-def _reply(body: Body, question: Question, number: int, sandbox: Sandbox) -> Reply:
+def _reply(body: Body, question: Question, visit: Visit, sandbox: Sandbox) -> Reply:
     thoughts = _thoughts(body, question)
     thought = sum(sandbox.count(text) for text in thoughts)
     room = max(0, body.max_tokens - thought)
-    (said,) = answer(msgspec.structs.replace(question, limit=room), number, sandbox.words, sandbox.count)
+    alone = partial(_alone, body) if body.messages[-1].role == "user" else None
+    (said,) = say(msgspec.structs.replace(question, limit=room), alone, visit, sandbox)
     said, stopped = _stop(said, body.stop_sequences, sandbox)
     content = [_thinking_block(body, text) for text in thoughts]
     if said.text:
-        content.append(_block(said, question, number))
+        content.append(_block(said, question, visit.number))
     return Reply(
         content=content,
         stop_reason=_reason(said, stopped),

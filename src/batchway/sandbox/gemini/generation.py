@@ -1,5 +1,6 @@
 """generateContent, streamGenerateContent and countTokens (shapes: google-genai 3.4 types.py; providers.md §11)."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,10 +9,11 @@ from msgspec import Meta, Struct
 from batchway.sandbox.contract import Bill, Headers, Part, Plan, Refused, Visit
 from batchway.sandbox.gemini.models import require_model
 from batchway.sandbox.gemini.reading import JSON, read
-from batchway.sandbox.gemini.turns import Content, FunctionCall, check_calls, count_contents, last_words, sign
-from batchway.sandbox.model import Question, Said, Tool, answer, identify, ramble
+from batchway.sandbox.gemini.turns import Content, FunctionCall, Piece, check_calls, count_contents, last_words, sign
+from batchway.sandbox.model import Question, Said, Tool, identify, ramble
 from batchway.sandbox.openai.parameters import chunks, sampled
 from batchway.sandbox.state import Sandbox
+from batchway.sandbox.together import say
 
 KNOWN = frozenset(
     {
@@ -145,7 +147,8 @@ class _Speech:
         self._config = body.generation_config
         question = _question(model, body)
         self._blocked = BLOCKED in question.prompt
-        self._said = () if self._blocked else answer(question, visit.number, sandbox.words, sandbox.count)
+        alone = partial(_alone, model, body) if body.contents[-1].role == "user" else None
+        self._said = () if self._blocked else say(question, alone, visit, sandbox)
         self._thought = "" if self._blocked else _thought(question, self._config.thinking_config)
         self._head = {
             "modelVersion": model,
@@ -252,6 +255,12 @@ def _question(model: str, body: Body) -> Question:
         limit=config.max_output_tokens,
         choices=config.candidate_count,
     )
+
+
+def _alone(model: str, body: Body, text: str) -> Question:
+    """The question that one item of a packed prompt is: the same conversation with its text as the last turn."""
+    last = Content(parts=[Piece(text=text)])
+    return _question(model, msgspec.structs.replace(body, contents=[*body.contents[:-1], last]))
 
 
 def _wanted_tool(body: Body) -> Tool | None:

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions: whole and streamed (shapes: SDK mistralai 3.7, ChatCompletionRequest and its answers)."""
 
 import hashlib
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,10 +11,11 @@ from batchway.sandbox.contract import Bill, Part, Plan, Refused, Visit
 from batchway.sandbox.mistral.models import require_model
 from batchway.sandbox.mistral.reading import read
 from batchway.sandbox.mistral.turns import Assistant, Turn, User, check, pictures, texts
-from batchway.sandbox.model import Question, Said, answer, identify, ramble
+from batchway.sandbox.model import Question, Said, identify, ramble
 from batchway.sandbox.openai.chat import frame
 from batchway.sandbox.openai.parameters import EVENTS, JSON, PICTURE, as_schema, chunks, sampled, wanted_tool
 from batchway.sandbox.state import Sandbox
+from batchway.sandbox.together import say
 
 TIER = "standard"
 THOUGHT = 8
@@ -102,7 +104,7 @@ def complete(sandbox: Sandbox, visit: Visit) -> Plan:
     require_model(body.model, sandbox)
     check(body.messages)
     question = _question(body)
-    said = answer(question, visit.number, sandbox.words, sandbox.count)
+    said = say(question, partial(_alone, body) if isinstance(body.messages[-1], User) else None, visit, sandbox)
     thought = ramble(question.canonical.decode(), THOUGHT) if body.thinks and not question.tool else ""
     cost = Bill(
         model=body.model,
@@ -136,6 +138,12 @@ def _question(body: Body) -> Question:
         limit=body.max_tokens,
         choices=body.n or 1,
     )
+
+
+def _alone(body: Body, text: str) -> Question:
+    """The question that one item of a packed prompt is: the same conversation with its text as the last message."""
+    last = msgspec.structs.replace(body.messages[-1], content=text)
+    return _question(msgspec.structs.replace(body, messages=[*body.messages[:-1], last]))
 
 
 def _schema(wanted: Format) -> dict[str, Any] | None:

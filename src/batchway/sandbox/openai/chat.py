@@ -1,14 +1,13 @@
 """POST /v1/chat/completions: whole and streamed, tools, JSON, choices (shapes: OpenAI SDK 3.52 types/chat)."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from batchway.sandbox import packed
 from batchway.sandbox.contract import Part, Plan, Refused, Visit
-from batchway.sandbox.faults import misbehaviour
-from batchway.sandbox.model import Question, Said, answer, identify, limited
+from batchway.sandbox.model import Question, Said, identify
 from batchway.sandbox.openai.parameters import (
     EVENTS,
     JSON,
@@ -29,6 +28,7 @@ from batchway.sandbox.openai.parameters import (
 )
 from batchway.sandbox.openai.reading import read, require_model
 from batchway.sandbox.state import Sandbox
+from batchway.sandbox.together import say
 
 _PARAMETERS = """
 audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
@@ -98,7 +98,7 @@ def complete(sandbox: Sandbox, visit: Visit) -> Plan:
             400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
         )
     question = _question(body)
-    said = _said(body, question, sandbox, visit)
+    said = say(question, partial(_alone, body) if body.messages[-1].role == "user" else None, visit, sandbox)
     cost = bill(body.model, body.service_tier, _prompt_tokens(body, sandbox), said)
     head = {
         "id": identify("chatcmpl-", question.canonical, visit.number),
@@ -115,29 +115,10 @@ def complete(sandbox: Sandbox, visit: Visit) -> Plan:
     return Plan(headers=JSON, parts=(Part(_encode(whole)),), bill=cost)
 
 
-def _said(body: Body, question: Question, sandbox: Sandbox, visit: Visit) -> tuple[Said, ...]:
-    """The model's words: of a packed prompt what it would say to each item alone, unless a fault has it go wrong."""
-    together = packed.understand(question.prompt) if body.messages[-1].role == "user" else None
-    if together is None:
-        return answer(question, visit.number, sandbox.words, sandbox.count)
-    answers = [
-        packed.Item(item.id, answer(_alone(body, item.text), visit.number, sandbox.words, sandbox.count)[0].text)
-        for item in together.items
-    ]
-    how = misbehaviour(visit.faults)
-    if how is None:
-        return (limited(packed.say(together.shape, answers), question, sandbox.count),)
-    text, cut = packed.misbehave(how, together.shape, answers, visit.request_id)
-    said = limited(text, question, sandbox.count)
-    return (structs.replace(said, cut=said.cut or cut),)
-
-
 def _alone(body: Body, text: str) -> Question:
-    """The question that one item is: the same conversation with its text as the last message."""
+    """The question that one item of a packed prompt is: the same conversation with its text as the last message."""
     last = structs.replace(body.messages[-1], content=text)
-    return _question(
-        structs.replace(body, messages=[*body.messages[:-1], last], max_tokens=None, max_completion_tokens=None)
-    )
+    return _question(structs.replace(body, messages=[*body.messages[:-1], last]))
 
 
 def _question(body: Body) -> Question:
