@@ -96,6 +96,14 @@ async def test_what_lands_late_is_charged_as_paid_twice(desk: Desk) -> None:
     assert (late.cost, late.counterfactual, late.call_id) == (PAID, 0, "tag-0001-0")
 
 
+async def test_what_is_read_again_is_told_to_nobody(desk: Desk) -> None:
+    await desk.form("a-0")
+    held = await desk.claim()
+    await desk.jobs.land(held, [(0, answer())])
+
+    assert await desk.jobs.land(held, [(0, answer()), (0, FAULT)]) == []
+
+
 async def test_one_id_of_two_tenants_is_charged_to_each(desk: Desk) -> None:
     for tenant in ("one", "two"):
         asked = entry(f"a-{tenant}", owner="one", id="same", tenant=tenant)

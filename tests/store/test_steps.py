@@ -171,7 +171,7 @@ def test_a_line_of_a_job_that_passed_its_row_on_belongs_to_nobody(connection: Co
     held = claim(connection)
     taken(connection, held, REQUEUE, release=False)
 
-    assert steps.land(connection, held, [result(asks[0])]) == [False]
+    assert steps.land(connection, held, [result(asks[0])]) == []
 
     assert outcome(connection, asks[0]) is None
     assert charges.of_request(connection, "t", "overhead") == []
@@ -207,7 +207,8 @@ def test_outcomes_of_rows_are_written_with_what_they_cost(connection: Connection
     asks = form(connection)
     held = claim(connection)
 
-    assert steps.land(connection, held, [result(asks[0]), result(asks[1], outcome=FAULT, charges=())]) == [True, True]
+    results = [result(asks[0]), result(asks[1], outcome=FAULT, charges=())]
+    assert steps.land(connection, held, results) == [(each, True) for each in results]
 
     assert [outcome(connection, ask) for ask in asks] == [answer(), FAULT, None]
     assert jobs.count_rows(connection, "j-1") == {"done": 1, "failed": 1, "open": 1}
@@ -233,14 +234,28 @@ def test_results_that_are_read_again_change_and_cost_nothing(connection: Connect
     asks = form(connection)
     held = claim(connection)
 
-    first = [
+    first, *again = [
         steps.land(connection, held, [result(asks[0], outcome=outcome)])
         for outcome in (answer(), answer("other"), FAULT)
     ]
 
-    assert first == [[True], [False], [False]]
+    assert first == [(result(asks[0]), True)]
+    assert again == [[], []]
     assert outcome(connection, asks[0]) == answer()
     assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}
+    assert charges.of_request(connection, "t", "overhead") == []
+
+
+@pytest.mark.parametrize("second", [answer(), answer("other"), FAULT])
+def test_of_several_results_for_a_row_the_first_is_its_outcome(connection: Connection, second: Any) -> None:
+    asks = form(connection)
+    twice = [result(asks[0]), result(asks[0], outcome=second), result(asks[1])]
+
+    landed = steps.land(connection, claim(connection), twice)
+
+    assert landed == [(twice[0], True), (twice[2], True)]
+    assert outcome(connection, asks[0]) == answer()
+    assert jobs.count_rows(connection, "j-1") == {"done": 2, "open": 1}
     assert charges.of_request(connection, "t", "overhead") == []
 
 
@@ -248,7 +263,7 @@ def test_the_row_of_a_rescued_request_ends_and_is_charged_as_paid_twice(connecti
     asks = form(connection)
     answers.add(connection, [result(asks[0], outcome=answer("direct"), via="direct", charges=())])
 
-    assert steps.land(connection, claim(connection), [result(asks[0])]) == [False]
+    assert steps.land(connection, claim(connection), [result(asks[0])]) == [(result(asks[0]), False)]
 
     assert outcome(connection, asks[0]) == answer("direct")
     assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}

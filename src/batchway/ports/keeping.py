@@ -231,7 +231,8 @@ class JobStore(Protocol):
         ...
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
-        """Write outcomes of rows by position. Rows that have an outcome keep it. None: another has taken the job."""
+        """Write outcomes of rows by position; returns those that were new. Rows that have an outcome keep it. None:
+        another has taken the job."""
         ...
 
     async def count(self, job_id: str) -> tuple[int, int]:

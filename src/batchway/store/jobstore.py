@@ -90,12 +90,12 @@ class StoreJobs:
             for position, outcome in outcomes
             if position in payers
         ]
-        first = await self._database.write(steps.land, held, results)
-        if first is None:
+        landed = await self._database.write(steps.land, held, results)
+        if landed is None:
             return None
         return [
-            Landing(ask=result.ask, result=result.outcome, first=was, charge=_booked(result, was))
-            for result, was in zip(results, first, strict=True)
+            Landing(ask=result.ask, result=result.outcome, first=first, charge=_booked(result, first))
+            for result, first in landed
         ]
 
     async def count(self, job_id: str) -> tuple[int, int]:

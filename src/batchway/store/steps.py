@@ -90,15 +90,17 @@ def take(connection: Connection, step: JobStep, now: float) -> Taken | None:
     return Taken(ended=tuple(draft.ended), formed=tuple(draft.formed), rerouted=tuple(draft.rerouted))
 
 
-def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[bool] | None:
-    """Write results of rows, whose job stays as it is. Returns for each whether it is its request's answer now; those
-    of rows that have their end already are ignored. None: another has taken the job."""
+def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[tuple[Result, bool]] | None:
+    """Write results of rows, whose job stays as it is. Returns those that ended a row, and whether each is its
+    request's answer now; what comes for a row that has its end is ignored. None: another has taken the job."""
     if not jobs.is_held(connection, held):
         return None
-    ended = _end_rows(connection, held.job.id, results)
-    new = [result for result in results if result.ask in ended]
-    first = dict(zip([result.ask for result in new], answers.add(connection, new), strict=True))
-    return [first.get(result.ask, False) for result in results]
+    one_each: dict[str, Result] = {}
+    for result in results:
+        one_each.setdefault(result.ask, result)
+    ended = _end_rows(connection, held.job.id, list(one_each.values()))
+    new = [result for ask, result in one_each.items() if ask in ended]
+    return list(zip(new, answers.add(connection, new), strict=True))
 
 
 def _fail(draft: _Draft, write: Fail) -> None:
