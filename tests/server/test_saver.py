@@ -13,7 +13,7 @@ from batchway.data.vocabulary import Vocabularies
 from batchway.settings import KeyEntry, hash_key
 
 SYSTEM = "You sort letters to a newspaper. " * 300
-STAKE = {"pack_stake_usd": 0.01}
+STAKE: dict[str, Any] = {"pack_stake_usd": 0.01}
 WORLD = {"words": 1}
 """The model says little, as models do that sort."""
 
