@@ -73,7 +73,8 @@ class Round:
 
     async def upload(self, wanted: Job, lines: Sequence[bytes]) -> str:
         """Upload, after what has to be sent before; the file's id."""
-        start = self.batches.encode_upload_start(wanted)
+        exact = replace(wanted, size=sum(map(len, lines)))
+        start = self.batches.encode_upload_start(exact)
         started = None if start is None else await self.send(start)
         file = self.batches.decode_upload(await self.send_rows(self.batches.encode_upload(wanted, started), lines))
         assert isinstance(file, str), file

@@ -166,10 +166,13 @@ def test_an_upload_begins_with_a_call_of_its_own() -> None:
         "content-type": "application/json",
         "x-goog-upload-protocol": "resumable",
         "x-goog-upload-command": "start",
+        "x-goog-upload-header-content-length": str(len(body)),
         "x-goog-upload-header-content-type": "application/jsonl",
         "x-goog-api-key": KEY,
     }
-    assert json.loads(start.body) == {"file": {"display_name": TAG, "mime_type": "application/jsonl"}}
+    assert json.loads(start.body) == {
+        "file": {"display_name": TAG, "mime_type": "application/jsonl", "size_bytes": len(body)}
+    }
     assert upload.length(3, wanted.size) == len(body)
     assert body == b"\n".join(lines) + b"\n"
     assert (upload.method, dict(upload.headers)) == (

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchway.core.errors import BadRequest, Refusal, Unreachable
 from batchway.core.job import Job, ProviderBatch, custom_id, facts
@@ -60,11 +60,21 @@ class JobCalls:
         return facts.UploadFailed(file_id) if isinstance(file_id, Fault) else facts.Uploaded(file_id)
 
     async def _start_upload(self, job: Job, dialect: BatchDialect) -> Incoming | Fault | None:
+        if dialect.terms.announces:
+            job = structs.replace(job, size=await self._measure(job, dialect))
         start = dialect.encode_upload_start(job)
         if start is None:
             return None
         started = await self._sender.send(start)
         return started if started.status < 300 else dialect.fault(started)
+
+    async def _measure(self, job: Job, dialect: BatchDialect) -> int:
+        """Bytes of all lines, exactly: what is formed knows a bound only."""
+        size, after = 0, -1
+        while rows := await self._store.rows(job.id, after, PAGE):
+            size += sum([len(line) for line in await asyncio.to_thread(_lines, dialect, job, rows)])
+            after = rows[-1][0]
+        return size
 
     async def submit(
         self, job: Job, dialect: BatchDialect, timeout: float, clear: Callable[[], Awaitable[bool]]

@@ -74,7 +74,7 @@ class BatchDialect(Protocol):
         ...
 
     def encode_upload_start(self, job: Job) -> Outgoing | None:
-        """What has to be sent before the upload itself; None: nothing."""
+        """What has to be sent before the upload itself; None: nothing. `job.size` is exact where `terms.announces`."""
         ...
 
     def encode_upload(self, job: Job, started: Incoming | None) -> OutgoingRows:

@@ -110,6 +110,8 @@ class BatchTerms(Struct, frozen=True, kw_only=True):
     one_endpoint: bool = True
     uploads: bool = True
     """Rows travel in a file of their own; False: in the body of the create call."""
+    announces: bool = False
+    """How many bytes an upload has is said before it begins."""
     tagging: Tagging = "listed"
     deletes: bool = True
     """Files can be deleted."""

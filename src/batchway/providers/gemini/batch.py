@@ -30,6 +30,7 @@ TERMS: Final = BatchTerms(
     endpoints=("chat", "embeddings"),
     max_requests=None,
     max_bytes=2_000_000_000,
+    announces=True,
 )
 
 METHODS: Final[Mapping[Endpoint, str]] = {"chat": "batchGenerateContent", "embeddings": "asyncBatchEmbedContent"}
@@ -74,19 +75,17 @@ class GeminiBatchDialect:
         return encode_row(self._name, request, custom_id)
 
     def encode_upload_start(self, job: Job) -> Outgoing:
-        """POST /upload/{version}/files: its answer says where the bytes go.
-
-        How many they are is said by the call that brings them: before, only a bound is known (`Job.size`), and one
-        that is announced has to be kept to the byte.
-        """
+        """POST /upload/{version}/files: its answer says where the bytes go, each line of them ended by a newline."""
+        length = job.size + job.n
         headers = (
             _JSON,
             ("x-goog-upload-protocol", "resumable"),
             ("x-goog-upload-command", "start"),
+            ("x-goog-upload-header-content-length", str(length)),
             ("x-goog-upload-header-content-type", KIND),
             *self._auth,
         )
-        file = {"display_name": job.submit_tag, "mime_type": KIND}
+        file = {"display_name": job.submit_tag, "mime_type": KIND, "size_bytes": length}
         return Outgoing(method="POST", url=self._uploads, headers=headers, body=_encode({"file": file}))
 
     def encode_upload(self, _job: Job, started: Incoming | None) -> OutgoingRows:
