@@ -143,6 +143,22 @@ def compress(
 
 
 @app.command()
+def pack(
+    file: Annotated[str, typer.Argument(help="JSON list or JSON lines of prompts or of bodies of chats.")],
+    model: Annotated[str | None, typer.Option(help="Of prompts, and of bodies without one [default_model].")] = None,
+    system: Annotated[str | None, typer.Option(help="System message before each prompt.")] = None,
+    size: Annotated[int | None, typer.Option("--max", help="Requests that a call may answer [6].")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="xml or json [xml].")] = None,
+    config: Config = None,
+) -> None:
+    """Show which requests would share calls, what these would say, and what that would cost; nothing is sent."""
+    from batchway.cli import packing
+
+    flags = _flags(config=config, max_batch_size=size, pack_format=form)
+    typer.echo(packing.pack(file, flags, model=model, system=system))
+
+
+@app.command()
 def simulate(
     input: Annotated[  # noqa: A002  # the name of its flag
         str | None,
@@ -181,6 +197,7 @@ def simulate(
     report: Annotated[str | None, typer.Option(help="Write the comparison as an HTML file too.")] = None,
     world: Annotated[str | None, typer.Option(help="TOML file that says how providers behave [as is assumed].")] = None,
     system_tokens: Annotated[int, typer.Option(help="Tokens of a system prompt before each prompt of a trace.")] = 0,
+    database_url: Annotated[str | None, typer.Option(help="The store [as the settings say].")] = None,
     config: Config = None,
 ) -> None:
     """Batch a trace by model, offline: what would go together, when and why; no model is called.
@@ -194,7 +211,7 @@ def simulate(
         file=input, json=json, csv=csv, seed=seed, arrivals=arrivals, rate=rate, rule=rule,
         providers=provider or (), any_model=any_model,
     )  # fmt: skip
-    flags: dict[str, object] = {"config": config} if config else {}
+    flags = _flags(config=config, database_url=database_url)
     if profile or policy or from_store or report or world:
         from batchway.cli import rehearsing
 

@@ -7,6 +7,7 @@ assumptions, and the request's luck.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
+from zlib import crc32
 
 from msgspec import Struct, structs
 
@@ -184,7 +185,7 @@ class Modelled:
     def _single(self, call: Call, request: Request, now: float) -> tuple[float, Finished]:
         usage = self._usage(request, now)
         at = now + self._seconds(call.lane, [request], usage.output, call.attempt)
-        answer = self._answer(request, usage, at, said=_said(request.fingerprint, differs=False))
+        answer = self._answer(request, usage, at, said=_said(request, usage.output, differs=False))
         return at, Finished(call.call_id, (answer,))
 
     def _packed(self, call: Call, form: Format, now: float) -> tuple[float, Finished]:
@@ -210,7 +211,7 @@ class Modelled:
         if failed or self._luck.draw(request.ask, _UNTOLD) < self._conditions.untold:
             return structs.replace(UNTOLD, usage=share)
         differs = self._luck.draw(request.ask, _DIFFERS) < self._conditions.differing
-        return self._answer(request, share, at, said=_said(request.fingerprint, differs=differs))
+        return self._answer(request, share, at, said=_said(request, self._output(request), differs=differs))
 
     def _answer(self, request: Request, usage: Usage, at: float, *, said: str) -> Answer:
         bound = request.prompt.max_output
@@ -331,6 +332,6 @@ def _expected(request: Request) -> int:
     return outline.answer if outline is not None else analyse(request.prompt).output_tokens
 
 
-def _said(fingerprint: str, *, differs: bool) -> str:
-    """A short text that is equal for equal questions, and for no others."""
-    return f"{fingerprint[:60]} otherwise" if differs else fingerprint[:60]
+def _said(request: Request, tokens: int, *, differs: bool) -> str:
+    """A text of no more than so many tokens (or bytes), equal for equal questions and hardly for others."""
+    return f"{crc32(f'{request.fingerprint}{differs}'.encode()):08x}"[: max(1, tokens)]

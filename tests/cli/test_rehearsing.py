@@ -1,0 +1,96 @@
+"""`batchway simulate` with policies, from the outside."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.test_commands import run
+from tests.cli.test_store_commands import Started, started
+
+__all__ = ["started"]
+
+
+def simulate(folder: Path, *arguments: str) -> str:
+    ended = run("simulate", *arguments, folder=folder)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_policies_are_compared_on_the_bundled_trace(tmp_path: Path) -> None:
+    shown = simulate(tmp_path, "--profile", "transparent", "--profile", "batcher", "--report", "r.html")
+    assert "the whole gateway, offline" in shown
+    lines = {line[:18].strip(): line[18:].split() for line in shown.splitlines()}
+    assert lines["requests"][0] == lines["requests"][1]
+    assert lines["paid"][0] != lines["paid"][1]
+    assert "(50.0 %)" in next(line for line in shown.splitlines() if line.startswith("saved"))
+    report = (tmp_path / "r.html").read_text("utf-8")
+    assert report.startswith("<!doctype html>") and "batcher (simulated)" in report
+
+
+def test_the_same_trace_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('profile = "batcher"\n[job]\nmax_wait = 5.0\n')
+    asked = ("--policy", "mine.toml", "--profile", "saver", "--seed", "4", "--json", "--report")
+    one, other = simulate(tmp_path, *asked, "1.html"), simulate(tmp_path, *asked, "2.html")
+    assert one == other
+    assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
+    found = json.loads(one)
+    assert [policy["name"] for policy in found["policies"]] == ["saver", "mine"]
+    assert found["policies"][1]["windows"]["job"]["waited_seconds"]["p99"] < 5.1
+    assert found["seed"] == 4 and found["conditions"]["first_token"] == 0.5
+    assert simulate(tmp_path, *asked[:4], "--seed", "5", "--json") != one
+
+
+def test_the_world_can_be_another(tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text("failing = 1.0\n")
+    found = json.loads(simulate(tmp_path, "--world", "world.toml", "--json"))
+    (policy,) = found["policies"]
+    assert policy["refused"] == {"overloaded": policy["requests"]}
+
+
+def test_a_system_prompt_is_reckoned_with(tmp_path: Path) -> None:
+    plain = json.loads(simulate(tmp_path, "--profile", "transparent", "--json"))
+    longer = json.loads(simulate(tmp_path, "--profile", "transparent", "--json", "--system-tokens", "1000"))
+    paid = [float(found["policies"][0]["alone_usd"]) for found in (plain, longer)]
+    assert paid[1] > paid[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--profile", "cheap"), "profile: 'cheap' is not one of transparent, saver, batcher"),
+        (("--policy", "absent.toml"), "absent.toml: cannot be read"),
+        (("--world", "absent.toml"), "--world absent.toml"),
+        (("--profile", "saver", "--system-tokens", "-1"), "--system-tokens -1"),
+        (("--from-store", "--days", "0"), "--days 0"),
+        (("--from-store", "--database-url", "nothing.db"), "there is no store at"),
+        (("--profile", "saver", "--input", "absent.json"), "absent.json: cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    ended = run("simulate", *arguments, folder=tmp_path)
+    assert ended.returncode == 1
+    assert words in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_wrong_field_of_a_world_is_named_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text("failing = 2.0\n")
+    ended = run("simulate", "--world", "world.toml", folder=tmp_path)
+    assert "failing is 2.0; it must be from 0 to 1; allowed are first_token" in ended.stderr
+    (tmp_path / "world.toml").write_text("falling = 0.1\n")
+    ended = run("simulate", "--world", "world.toml", folder=tmp_path)
+    assert "falling" in ended.stderr and "allowed are first_token" in ended.stderr
+
+
+def test_recorded_traffic_is_replayed_beside_what_was(started: Started) -> None:
+    for number in range(6):
+        started.ask(temperature=0, messages=[{"role": "user", "content": f"question {number % 3}"}])
+    started.stop()
+    shown = started.say("simulate", "--from-store", "--profile", "batcher", "--json")
+    was, same, batched = json.loads(shown)["policies"]
+    assert [policy["kind"] for policy in (was, same, batched)] == ["booked", "simulated", "simulated"]
+    assert was["requests"] == same["requests"] == batched["requests"] == 6
+    assert was["ways"]["cache"]["requests"] == same["ways"]["cache"]["requests"] == 3
+    assert was["paid_usd"] == same["paid_usd"]
+    assert float(batched["paid_usd"]) < float(was["paid_usd"])
+    whole = json.loads(started.say("ledger", "--json"))[-1]
+    assert (was["requests"], was["paid_usd"]) == (whole["charges"], whole["paid_usd"])
