@@ -331,9 +331,11 @@ async def test_a_marked_beginning_is_cached_per_key_and_for_a_while(opened: Open
         written, read, rest = await ask(sdk)
         assert written > 2000
         assert (read, rest < 20) == (0, True)
+        line = await last_line(client)
+        assert (line["input"], line["cached"], line["written"]) == (written + rest, 0, written)
         assert await ask(sdk, text="What is a canal?") == (0, written, rest)
         line = await last_line(client)
-        assert (line["input"], line["cached"]) == (written + rest, written)
+        assert (line["input"], line["cached"], line.get("written")) == (written + rest, written, None)
         assert await ask(other) == (written, 0, rest), "what one key keeps serves no other"
         assert await ask(sdk, model="claude-haiku-5-5") == (written, 0, rest)
         assert await ask(sdk, system=[marked[0] | {"text": "word " * 1999 + "wort "}]) == (written, 0, rest)

@@ -155,6 +155,7 @@ def _book(
             input=0 if refused else bill.input,
             output=0 if refused else output,
             cached=0 if refused else bill.cached,
+            written=0 if refused else bill.written,
             stream=peek.stream,
             request_id=visit.request_id,
             request_hash=visit.digest,

@@ -222,6 +222,7 @@ class Batch:
                 input=done.bill.input,
                 output=done.bill.output,
                 cached=done.bill.cached,
+                written=done.bill.written,
                 stream=False,
                 request_id=done.request_id,
                 request_hash=done.request_hash,

@@ -101,6 +101,9 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     input: int = 0
     output: int = 0
     cached: int = 0
+    """Of the input: read from the prefix cache."""
+    written: int = 0
+    """Of the input: put into it, where that has a price of its own."""
 
 
 class Part(Struct, frozen=True, gc=False):

@@ -76,7 +76,9 @@ def create(sandbox: Sandbox, visit: Visit, cache: PromptCache, tier: str = "stan
         "stop_sequence": reply.stop_sequence,
         "usage": _usage(body, total, spared, reply) | {"service_tier": tier},
     }
-    bill = Bill(model=body.model, tier=tier, input=total, output=reply.tokens, cached=spared.read)
+    bill = Bill(
+        model=body.model, tier=tier, input=total, output=reply.tokens, cached=spared.read, written=spared.written
+    )
     if body.stream:
         return Plan(headers=EVENTS, parts=events(message), streaming=True, bill=bill)
     return Plan(headers=JSON, parts=(Part(_encode(message)),), bill=bill)
