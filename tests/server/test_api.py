@@ -15,7 +15,9 @@ async def test_health(clock: HandClock) -> None:
         answer = await gate.http.get("/health")
         assert answer.status_code == 200
         body = answer.json()
-        assert set(body) == {"status", "uptime_seconds", "queue_size", "active_batches", "providers_healthy"}
+        shown = {"status", "uptime_seconds", "queue_size", "active_batches", "store", "providers_healthy"}
+        assert set(body) == shown
+        assert body["store"] == "none"
         assert (body["status"], body["uptime_seconds"], body["queue_size"], body["active_batches"]) == (
             "healthy",
             12,

@@ -1,16 +1,30 @@
 """Metrics: events counted for Prometheus. Counting is plain arithmetic; the library's families are made when asked."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Joined, Refused
+from batchway.core.events import (
+    Acknowledged,
+    Answered,
+    CallEnded,
+    CallerLeft,
+    Cancelled,
+    Charged,
+    JobMoved,
+    JobNoted,
+    Joined,
+    Refused,
+    Rescued,
+)
 from batchway.core.planner import Load
+from batchway.core.settlement import OVERHEAD
 from batchway.core.types import PICODOLLARS
 
 SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
@@ -63,6 +77,22 @@ class Durations:
         return family
 
 
+class Level(Struct, frozen=True, kw_only=True):
+    """A gauge by labels, as it was found a moment ago."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+    by: Mapping[tuple[str, ...], float]
+
+    def family(self) -> Metric:
+        """As the library's family."""
+        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, value in self.by.items():
+            family.add_metric(labels, value)
+        return family
+
+
 class Metrics(Collector):
     """A listener."""
 
@@ -74,12 +104,18 @@ class Metrics(Collector):
         self._calls = Count("batchway_calls", "Upstream calls, by outcome", "provider", "lane", "outcome")
         self._call_seconds = Durations("batchway_call_seconds", "Length of upstream calls", "provider", "lane")
         self._tokens = Count("batchway_tokens", "Tokens billed", "provider", "model", "kind")
-        self._paid = Count("batchway_paid_usd", "Booked cost", "provider", "model")
+        self._paid = Count("batchway_paid_usd", "Booked cost", "provider", "model", "via")
         self._saved = Count("batchway_saved_usd", "Booked cost below the same sent alone and directly", "via")
         self._unpriced = Count("batchway_unpriced_charges", "Charges without a known price", "provider", "model")
         self._joined = Count("batchway_joined", "Requests that joined a call under way")
         self._left = Count("batchway_callers_left", "Callers gone before their answer")
         self._cancelled = Count("batchway_calls_cancelled", "Calls ended since nobody waited")
+        self._charges = Count("batchway_charges", "Charges booked: requests by lane, and overhead", "provider", "via")
+        self._acknowledged = Count("batchway_acknowledged", "Requests acknowledged by 202", "provider")
+        self._job_moves = Count("batchway_job_moves", "Provider batches that came into a state", "provider", "state")
+        self._job_notes = Count("batchway_job_notes", "What happened to batches besides, by kind", "provider", "kind")
+        self._rescues = Count("batchway_rescues", "Requests that were late in their batch, by what was done", "measure")
+        self._levels: Sequence[Level] = ()
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
         self._models: set[str] = set()
         self._registry.register(self)
@@ -94,6 +130,10 @@ class Metrics(Collector):
             Joined: lambda _: self._joined.add(1),
             CallerLeft: lambda _: self._left.add(1),
             Cancelled: lambda _: self._cancelled.add(1),
+            Acknowledged: lambda event: self._acknowledged.add(1, event.request.provider),
+            JobMoved: self._on_job_moved,
+            JobNoted: lambda event: self._job_notes.add(1, event.job.provider, event.kind),
+            Rescued: lambda event: self._rescues.add(1, event.measure),
         }
 
     def watch(self, load: Callable[[], Load], cache: Callable[[], tuple[int, int]]) -> None:
@@ -110,7 +150,9 @@ class Metrics(Collector):
         """Every family, as it is now."""
         for count in (self._answers, self._faults, self._calls, self._tokens, self._unpriced):
             yield count.family()
-        for count in (self._joined, self._left, self._cancelled):
+        for count in (self._joined, self._left, self._cancelled, self._charges, self._acknowledged):
+            yield count.family()
+        for count in (self._job_moves, self._job_notes, self._rescues):
             yield count.family()
         for money in (self._paid, self._saved):
             yield money.family(PICODOLLARS)
@@ -118,9 +160,12 @@ class Metrics(Collector):
             yield durations.family()
         for name, text, read in self._gauges:
             yield GaugeMetricFamily(name, text, value=read())
+        for level in self._levels:
+            yield level.family()
 
-    def exposition(self) -> bytes:
-        """The text format of Prometheus."""
+    def exposition(self, levels: Sequence[Level] = ()) -> bytes:
+        """The text format of Prometheus. `levels`: what had to be asked of the store for it."""
+        self._levels = levels
         return generate_latest(self._registry)
 
     def _model(self, name: str) -> str:
@@ -146,12 +191,17 @@ class Metrics(Collector):
     def _on_charged(self, event: Charged) -> None:
         charge = event.charge
         model = self._model(charge.model)
+        self._charges.add(1, charge.provider, charge.via if charge.request_id != OVERHEAD else OVERHEAD)
         if charge.via != "cache" and charge.via != "coalesced":
             self._tokens.add(charge.usage.input, charge.provider, model, "input")
             self._tokens.add(charge.usage.output, charge.provider, model, "output")
         if charge.cost is None or charge.counterfactual is None:
             self._unpriced.add(1, charge.provider, model)
             return
-        self._paid.add(charge.cost, charge.provider, model)
+        self._paid.add(charge.cost, charge.provider, model, charge.via)
         # A call that cost more than its counterfactual (a premium tier) is no saving, and a counter cannot fall.
         self._saved.add(max(0, charge.counterfactual - charge.cost), charge.via)
+
+    def _on_job_moved(self, event: JobMoved) -> None:
+        if event.before is None or event.before.state != event.job.state:
+            self._job_moves.add(1, event.job.provider, event.job.state)

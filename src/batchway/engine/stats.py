@@ -1,8 +1,19 @@
-"""Stats: exact totals since the start, for `/stats` and the demo: requests by way, money paid and saved."""
+"""Stats: exact totals since the start, for `/stats` and the demo: requests and money by way, batches, rescues."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
-from batchway.core.events import Answered, CallEnded, CallerLeft, Cancelled, Charged, Refused
+from batchway.core.events import (
+    Acknowledged,
+    Answered,
+    CallEnded,
+    CallerLeft,
+    Cancelled,
+    Charged,
+    JobMoved,
+    Refused,
+    Rescued,
+)
 from batchway.core.types import Via
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
@@ -20,6 +31,14 @@ class Stats:
         self.paid = 0
         self.saved = 0
         self.unpriced = 0
+        self.acknowledged = 0
+        """Callers that did not wait, and were told that their request is on disk."""
+        self.paid_by: Counter[Via] = Counter()
+        self.saved_by: Counter[Via] = Counter()
+        self.jobs_formed = 0
+        self.jobs_done = 0
+        self.rescues: Counter[str] = Counter()
+        """By what was done: send, fail, leave (`core.rescue`)."""
 
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
@@ -30,6 +49,9 @@ class Stats:
             Refused: self._refused,
             CallerLeft: self._left,
             Charged: self._charged,
+            Acknowledged: self._acknowledged,
+            JobMoved: self._job_moved,
+            Rescued: self._rescued,
         }
 
     def _called(self, _: CallEnded | Cancelled) -> None:
@@ -51,3 +73,17 @@ class Stats:
         else:
             self.paid += charge.cost
             self.saved += charge.counterfactual - charge.cost
+            self.paid_by[charge.via] += charge.cost
+            self.saved_by[charge.via] += charge.counterfactual - charge.cost
+
+    def _acknowledged(self, _: Acknowledged) -> None:
+        self.acknowledged += 1
+
+    def _job_moved(self, event: JobMoved) -> None:
+        if event.before is None:
+            self.jobs_formed += 1
+        elif event.job.state == "done" and event.before.state != "done":
+            self.jobs_done += 1
+
+    def _rescued(self, event: Rescued) -> None:
+        self.rescues[event.measure] += 1

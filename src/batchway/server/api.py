@@ -1,12 +1,14 @@
-"""The rest of the surfaces, on FastAPI: health, stats, metrics, models, and the description of it all at /docs.
+"""The surfaces that are not hot, on FastAPI: look-ups, management, models, and the description of it all at /docs.
 
-The hot routes are plain ASGI (`server.openai`); here they only have their place in the description.
+The hot routes are plain ASGI (`server.openai`), and so are those that relay (`server.relay`); here they only have their
+place in the description.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -14,12 +16,12 @@ from starlette.exceptions import HTTPException
 from batchway import __version__
 from batchway.assemble import Gateway
 from batchway.core import errors
-from batchway.core.cost import dollars
 from batchway.core.types import Fault
+from batchway.server import manage, native
 from batchway.server.access import Access
 from batchway.server.description import paths
 from batchway.server.exchange import fault_headers
-from batchway.wire.native import error_body, instant
+from batchway.wire.native import error_body
 
 DOCS_POLICY = "default-src 'self'; script-src {0}; style-src {0}; img-src 'self' data:".format("'self' 'unsafe-inline'")
 """Swagger UI's page starts itself by an inline script; everything it loads is our own."""
@@ -30,61 +32,12 @@ def build(gateway: Gateway, access: Access) -> FastAPI:
     app = FastAPIOffline(
         title="batchway", version=__version__, redoc_url=None, description="Every LLM request by its cheapest way."
     )
-    _add_health(app, gateway)
-    _add_numbers(app, gateway, access)
+    native.add(app, gateway, access)
+    manage.add(app, gateway, access)
     _add_models(app, gateway, access)
     _add_faults(app)
     _describe_hot_routes(app)
     return app
-
-
-def _add_health(app: FastAPI, gateway: Gateway) -> None:
-    @app.get("/health", tags=["health"])
-    async def health() -> dict[str, Any]:
-        """Whether the gateway takes requests. Open to everyone, so that a load balancer needs no key."""
-        load = gateway.engine.load()
-        return {
-            "status": "stopped" if gateway.stopping() else "healthy",
-            "uptime_seconds": round(gateway.uptime(), 3),
-            "queue_size": load.queued,
-            "active_batches": 0,
-            "providers_healthy": gateway.providers_healthy(),
-        }
-
-
-def _add_numbers(app: FastAPI, gateway: Gateway, access: Access) -> None:
-    @app.get("/stats", tags=["numbers"])
-    async def stats(request: Request) -> dict[str, Any]:
-        """Totals since the start: requests by how they were answered, money paid and saved."""
-        access.require_admin(request.headers)
-        numbers, load = gateway.stats, gateway.engine.load()
-        entries, size = gateway.cache_size()
-        return {
-            "uptime_seconds": round(gateway.uptime(), 3),
-            "since": instant(gateway.started_at),
-            "requests": {
-                "accepted": sum(numbers.answered.values()) + numbers.refused + numbers.left + load.waiting,
-                "answered": sum(numbers.answered.values()),
-                "refused": numbers.refused,
-                "left": numbers.left,
-                "waiting": load.waiting,
-                "queued": load.queued,
-                "by_routed_via": dict(numbers.answered),
-            },
-            "calls": {"sent": numbers.calls + load.flights, "under_way": load.flights},
-            "money": {
-                "paid_usd": dollars(numbers.paid),
-                "saved_usd": dollars(numbers.saved),
-                "charges_without_known_price": numbers.unpriced,
-            },
-            "cache": {"entries": entries, "bytes": size},
-        }
-
-    @app.get("/metrics", tags=["numbers"], response_class=Response)
-    async def metrics(request: Request) -> Response:
-        """The same and more for Prometheus."""
-        access.require_admin(request.headers)
-        return Response(gateway.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_models(app: FastAPI, gateway: Gateway, access: Access) -> None:
@@ -113,6 +66,13 @@ def _add_faults(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, errors.Refusal)
         return _render(error.fault)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        field = str(first["loc"][-1])
+        return _render(errors.BadRequest(f"{field}: {first['msg']}.", param=field).fault)
 
     @app.exception_handler(HTTPException)
     async def not_served(request: Request, error: Exception) -> Response:

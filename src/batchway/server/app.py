@@ -9,7 +9,7 @@ from batchway.server.access import Access
 from batchway.server.exchange import Message, Receive, Scope, Send, read_headers, send_fault
 from batchway.server.openai import Endpoint
 from batchway.server.visits import Visits
-from batchway.wire.endpoints import FRONTS
+from batchway.wire.endpoints import FRONTS, Front
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -26,8 +26,9 @@ def build(gateway: Gateway, access: Access) -> App:
     settings = gateway.settings
     visits = Visits(settings.body_timeout)
     rest = api.build(gateway, access)
-    routes: dict[str, App] = {
-        "/v1" + front.path: Endpoint(
+
+    def endpoint(front: Front, *, native: bool = False) -> Endpoint:
+        return Endpoint(
             front,
             gateway.engine,
             gateway.intake,
@@ -35,9 +36,12 @@ def build(gateway: Gateway, access: Access) -> App:
             visits,
             max_body=settings.max_body_bytes,
             retries=settings.max_retries > 0,
+            native=native,
+            recorded=gateway.storage is not None and settings.record == "all",
         )
-        for front in FRONTS.values()
-    }
+
+    routes: dict[str, App] = {"/v1" + front.path: endpoint(front) for front in FRONTS.values()}
+    routes["/submit"] = endpoint(FRONTS["chat"], native=True)
     return _Application(routes, rest, access, settings.max_connections)
 
 

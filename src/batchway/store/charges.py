@@ -38,6 +38,15 @@ class LedgerLine(Struct, frozen=True, kw_only=True):
     output: int
 
 
+class Sums(Struct, frozen=True, kw_only=True):
+    """What several charges come to. Money is picodollars, of those with a known price alone."""
+
+    cost: int
+    saved: int
+    unpriced: int
+    """Charges without a known price."""
+
+
 def book(connection: Connection, booked: Sequence[Charge]) -> None:
     """Add charges; those that are there already stay as they are."""
     if booked:
@@ -50,6 +59,18 @@ def of_request(connection: Connection, tenant: str, request_id: str) -> list[Cha
     """The charges of one request, oldest first."""
     mine = charges.c.tenant == tenant, charges.c.request_id == request_id
     return [_charge(read) for read in connection.execute(select(charges).where(*mine).order_by(charges.c.at))]
+
+
+def of_job(connection: Connection, job_id: str) -> Sums:
+    """What the rows of a job cost, those that were paid for nothing left out."""
+    summed = select(
+        func.sum(charges.c.cost).label("cost"),
+        func.sum(charges.c.counterfactual - charges.c.cost).label("saved"),
+        func.sum(case((charges.c.cost.is_(None), 1), else_=0)).label("unpriced"),
+    )
+    read = connection.execute(summed.where(charges.c.call_id == job_id)).one()
+    # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
+    return Sums(cost=int(read.cost or 0), saved=int(read.saved or 0), unpriced=int(read.unpriced or 0))
 
 
 def ledger(connection: Connection, *, since_day: int, until_day: int, tenant: str | None = None) -> list[LedgerLine]:

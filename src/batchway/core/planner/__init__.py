@@ -40,6 +40,7 @@ from batchway.core.limits import Dice
 from batchway.core.memory import Memory
 from batchway.core.planner import answering, asking, ending, leaving, routing, sending, withdrawing
 from batchway.core.planner.plan import Plan, Timer, Watch
+from batchway.core.planner.routing import Window
 from batchway.core.policy import Policy
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
@@ -110,6 +111,10 @@ class Planner:
         """Whether a tenant's request that was given no id of its own is under way here: the disk may not have it."""
         seat = self._plan.seats.of(request_id) or self._plan.seats.led_by(request_id)
         return seat is not None and seat.request.tenant == tenant
+
+    def windows(self) -> list[Window]:
+        """The open windows: what waits for company before it goes."""
+        return list(routing.windows(self._plan))
 
     def seated(self, ask: str) -> bool:
         """Whether a request that is on disk is on its way here, or has ended and is being written down."""

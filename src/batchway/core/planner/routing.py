@@ -1,6 +1,6 @@
 """Routing: the prompt made to fit, the lane chosen, what is durable put on disk, the windows of packs and jobs."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from msgspec import Struct, structs
 
@@ -23,6 +23,20 @@ class _JobKey(Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     endpoint: str
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """An open window, for those who look on."""
+
+    provider: str
+    model: str
+    endpoint: str
+    lane: Lane
+    size: int
+    """Requests in it."""
+    tokens: int
+    oldest_at: float
+    closes_by: float
 
 
 class _PackKey(Struct, frozen=True, kw_only=True):
@@ -185,6 +199,23 @@ def measured(plan: Plan, fact: facts.Measured) -> None:
 
 def flush(plan: Plan, fact: facts.Flush) -> None:
     leave_window(plan, plan.batcher.flush(plan.now, _flushes(fact.provider)))
+
+
+def windows(plan: Plan) -> Iterator[Window]:
+    """The open windows, in the order in which they were opened. Each costs time proportional to its size."""
+    for window in plan.batcher.windows():
+        key = window.key
+        assert isinstance(key, _JobKey | _PackKey), "every window is of one of the two"
+        yield Window(
+            provider=key.provider,
+            model=key.model,
+            endpoint=key.endpoint,
+            lane=key.lane if isinstance(key, _PackKey) else "batch",
+            size=window.size,
+            tokens=window.tokens,
+            oldest_at=window.oldest_at,
+            closes_by=window.closes_by,
+        )
 
 
 def _flushes(provider: str | None) -> Callable[[Hashable], bool]:
