@@ -44,10 +44,12 @@ async def test_what_the_dead_had_is_taken_over_once(database: Database, opens: O
     await database.write(jobs.form, job(), ["a-2"], "dead")
     for each in (two, three):
         await each.enter()
+        assert not await each.orphaned()
         assert await each.take_over(9) == Orphans(taken=0, adrift=())
 
     await dead.leave()
 
+    assert await two.orphaned()
     orphans = [await each.take_over(9) for each in (two, three)]
     assert [each.taken for each in orphans] == [2, 0]
     assert [pending.request.ask for pending in orphans[0].adrift] == ["a-1"]

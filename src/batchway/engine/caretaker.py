@@ -162,19 +162,18 @@ class Caretaker:
     # Other processes
 
     async def _take_over(self) -> None:
-        """All that dead processes had, some at a time."""
-        taken = MANY
-        while taken == MANY:
+        """All that dead processes had, some at a time, less what others are taking over."""
+        while await self._custody.orphaned():
             self._reached("takeover.before")
             orphans = await self._custody.take_over(MANY)
-            if orphans.taken:
-                self._reached("takeover.after")
-                _log.info("requests of dead processes were taken over", requests=orphans.taken)
+            if not orphans.taken:
+                return
+            self._reached("takeover.after")
+            _log.info("requests of dead processes were taken over", requests=orphans.taken)
             for number, pending in enumerate(orphans.adrift):
                 await self._see_to(pending, "the process that had it is gone")
                 if number % TURN == TURN - 1:
                     await asyncio.sleep(0)
-            taken = orphans.taken
 
     async def _see_to(self, pending: Pending, why: str) -> None:
         if pending.forwarded:

@@ -91,6 +91,10 @@ class Custody(Protocol):
         """End the lease: what was ours may be taken at once."""
         ...
 
+    async def orphaned(self) -> bool:
+        """Whether there are requests of dead processes. Asked all the time: it costs no write."""
+        ...
+
     async def take_over(self, limit: int) -> Orphans:
         """Make up to so many requests of dead processes ours."""
         ...

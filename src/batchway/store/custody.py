@@ -39,10 +39,12 @@ class Custodian:
         """See `ports.Custody`."""
         await self._database.write(owners.leave, self.owner)
 
+    async def orphaned(self) -> bool:
+        """See `ports.Custody`."""
+        return bool(await self._database.read(requests.dead_owners))
+
     async def take_over(self, limit: int) -> Orphans:
-        """See `ports.Custody`. It is asked for all the time and hardly ever finds anybody: looking costs no write."""
-        if not await self._database.read(requests.dead_owners):
-            return Orphans(taken=0, adrift=())
+        """See `ports.Custody`."""
         return await self._database.write(requests.take_over, self.owner, limit)
 
     async def backlog(self, until: float) -> int:
