@@ -1,7 +1,9 @@
-"""What the policy lab costs: `python -m bench.simulate`. Requests bring tokens, model and analysis; CPU of one process.
+"""What the policy lab costs: `python -m bench.simulate`, in CPU of one process.
 
-`batching` is one open batch per model and the counting of what comes of it, of requests in memory; the other rows are
-the whole command, from a file to its output, with its start (0.4 s) taken off; `memory` is its peak.
+`analysis` is analysis and model choice of the bundled prompts, and of one of a million characters. `batching` is one
+open batch per model and the counting of what comes of it, of requests in memory that bring tokens, model and analysis.
+The other rows are the whole command for the same requests, from a file to its output, its start taken off; at their end
+stands its peak of memory.
 """
 
 import argparse
@@ -18,11 +20,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchway.core.analysis import LEVELS, Analysis
+from batchway.core.analysis import LEVELS, Analysis, analyse
+from batchway.core.catalog import Catalog
+from batchway.core.model_choice import choose_model
+from batchway.core.types import Prompt
+from batchway.data.prices import AS_OF, finder, tiered
 from batchway.simulate.arrivals import times_ms
+from batchway.simulate.files import BUNDLED
 from batchway.simulate.filling import Ready
-from batchway.simulate.inputs import Entry
+from batchway.simulate.inputs import Entry, entries
 from batchway.simulate.modelwise import ModelWise, Rule
+from batchway.simulate.notes import Notes
 from batchway.simulate.tally import Tally
 
 MODELS = ("gpt-6-luna", "gpt-6.1-terra", "gpt-6.1-sol", "claude-sonnet-5-5", "gemini-3.8-flash")
@@ -35,14 +43,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.simulate", description=__doc__)
     parser.add_argument("--requests", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batching", action="store_true", help="only that, and print its CPU seconds")
     options = parser.parse_args()
+    if options.batching:
+        print(_batching(options.requests))
+        return
+    _analyses()
     with tempfile.TemporaryDirectory(prefix="bench-simulate-") as folder:
         files = {kind: Path(folder, f"trace.{kind}") for kind in ("jsonl", "json", "csv")}
         few = Path(folder, "few.jsonl")
         _write(files, options.requests)
-        few.write_text("\n".join(files["jsonl"].read_text().splitlines()[:1]))
+        with files["jsonl"].open() as lines:
+            few.write_text(next(lines))
         for _ in range(options.rounds):
-            _show("batching", options.requests, _batching(options.requests), None)
+            _show("batching", options.requests, _batching_alone(options.requests), None)
             start, _ = _command(few, "--json")
             for kind, file in files.items():
                 for form in ("--json", "--csv") if kind == "jsonl" else ("--json",):
@@ -53,6 +67,19 @@ def main() -> None:
 def _show(name: str, requests: int, cpu: float, memory: int | None) -> None:
     peak = "" if memory is None else f"{memory / 1e6:>8.0f} MB"
     print(f"{name:<16} {requests / cpu:>10,.0f} requests/s of CPU{peak}", flush=True)
+
+
+def _analyses() -> None:
+    prompts = [entry.text or "" for name in BUNDLED for entry in entries(name, Notes())]
+    catalog, names = Catalog(finder(AS_OF)), tiered()
+    for what, texts in (("of the bundled prompts", prompts), ("of a million characters", [PROMPT * 4_000])):
+        rounds, began = 10_000 // len(texts), time.process_time()
+        for _ in range(rounds):
+            for text in texts:
+                prompt = Prompt(model="auto", texts=(text,))
+                choose_model(prompt, analyse(prompt), names, catalog)
+        spent = (time.process_time() - began) / rounds / len(texts)
+        print(f"{'analysis':<16} {spent * 1e6:>10,.0f} µs {what}", flush=True)
 
 
 def _batching(number: int) -> float:
@@ -68,6 +95,12 @@ def _batching(number: int) -> float:
         tally.batch(batch)
     assert tally.summary().requests == number
     return time.process_time() - began
+
+
+def _batching_alone(number: int) -> float:
+    """The same in a process of its own, for a child's peak of memory begins with the size of its parent."""
+    command = [sys.executable, "-m", "bench.simulate", "--batching", "--requests", str(number)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _command(file: Path, form: str) -> tuple[float, int]:
