@@ -147,14 +147,14 @@ def pack(
     file: Annotated[str, typer.Argument(help="JSON list or JSON lines of prompts or of bodies of chats.")],
     model: Annotated[str | None, typer.Option(help="Of prompts, and of bodies without one [default_model].")] = None,
     system: Annotated[str | None, typer.Option(help="System message before each prompt.")] = None,
-    size: Annotated[int | None, typer.Option("--max", help="Requests that a call may answer [6].")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="xml or json [xml].")] = None,
+    max_batch_size: Annotated[int | None, typer.Option(help="Requests that a call may answer [6].")] = None,
+    pack_format: Annotated[str | None, typer.Option(help="xml or json [xml].")] = None,
     config: Config = None,
 ) -> None:
     """Show which requests would share calls, what these would say, and what that would cost; nothing is sent."""
     from batchway.cli import packing
 
-    flags = _flags(config=config, max_batch_size=size, pack_format=form)
+    flags = _flags(config=config, max_batch_size=max_batch_size, pack_format=pack_format)
     typer.echo(packing.pack(file, flags, model=model, system=system))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from batchway.cli.reading import read_text
 from batchway.core.compress import Fitted, Text, fit
 from batchway.core.errors import SettingsError
 from batchway.core.tokens import DEFAULT_ENCODING
@@ -22,7 +23,7 @@ def compress(file: str, budget: int, question: str = "") -> str:
     """
     if budget < 1:
         raise SettingsError(f"--budget {budget}: give the tokens that the prompt may have, 1 or more.")
-    content = _read(Path(file))
+    content = read_text(Path(file))
     count = Vocabularies().counter(DEFAULT_ENCODING)
     if _is_chat(content):
         texts = fitting.texts(content.encode())
@@ -36,20 +37,6 @@ def compress(file: str, budget: int, question: str = "") -> str:
             budget += count(question)
     fitted = fit(texts, budget, count)
     return "\n".join([*_differences(names, texts, fitted), *_report(names, fitted, budget)])
-
-
-def _read(file: Path) -> str:
-    """The text of the file. SettingsError says what is wrong with it."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read ({error.strerror}); name a text file.") from error
-    if b"\0" in content:
-        raise SettingsError(f"{file}: is a binary file; name a text file, or the JSON body of a chat.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: is not UTF-8 (byte {error.start}); convert it first.") from error
 
 
 class _Chat(Struct):
