@@ -1,9 +1,13 @@
 """`model: auto` through the running gateway: which model answers, that it is said why, and what none is chosen for."""
 
+import json
 from typing import Any
 
 import pytest
 from tests.gate import Gate, chat, check_fault, open_gate
+from typer.testing import CliRunner
+
+from batchway.cli import app
 
 CODE = "Write a Python function that reverses a list"
 PROOF = "Prove that the square root of 2 is irrational."
@@ -39,6 +43,16 @@ async def test_of_all_providers_the_cheapest_is_taken(gate: Gate) -> None:
 def without(*providers: str) -> dict[str, str]:
     """Variables that switch these providers off."""
     return {f"BATCHWAY_PROVIDERS__{provider.upper()}__ENABLED": "false" for provider in providers}
+
+
+async def test_the_lab_chooses_as_the_gateway_does(gate: Gate) -> None:
+    ended = CliRunner().invoke(app, ["simulate", "--json"], catch_exceptions=False)
+    compared = 0
+    for request in json.loads(ended.stdout)["requests"]:
+        if "prompt" in request:
+            assert await chosen(gate, request["prompt"], provider="openai") == f"openai/{request['selected_model']}"
+            compared += 1
+    assert compared == 48
 
 
 async def test_only_configured_providers_are_considered() -> None:
