@@ -54,7 +54,7 @@ def test_the_bundled_trace_for_people(tmp_path: Path) -> None:
         assert part in text
     assert "\x1b" not in text, "no colours where no terminal is"
     # The same bytes again, whatever the environment hashes and shows by.
-    again = typed(folder=tmp_path, PYTHONHASHSEED="9", COLUMNS="40")
+    again = typed(folder=tmp_path, PYTHONHASHSEED="9", COLUMNS="40", PYTHONIOENCODING="latin-1")
     assert again.stdout == shown.stdout
 
 
@@ -134,6 +134,8 @@ def test_models_are_chosen_from_the_providers_that_were_named(tmp_path: Path) ->
     assert models("--provider", "anthropic", "--provider", "groq") == ["groq/openai/gpt-oss-20b", claude[1]]
     config.write_text('default_provider = "anthropic"\n[models."anthropic/house"]\ntier=1\ninput=0\noutput=0\n')
     assert models("--config", str(config)) == ["anthropic/house", claude[1]]
+    config.write_text('default_provider = "openrouter"\n')
+    assert models("--config", str(config))[0].startswith("deepinfra/"), "it ranks none: all others are considered"
 
 
 @pytest.mark.parametrize(

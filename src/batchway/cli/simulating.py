@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from math import isfinite
-from typing import Any
+from typing import IO, Any
 
 import typer
 from msgspec import Struct, structs
@@ -78,9 +79,16 @@ def simulate(asked: Asked, flags: dict[str, object]) -> None:
     form = _form(asked, name)
     tally = _run(requests_of(asked, name, settings, notes), asked.rule, form)
     summary = tally.summary(notes)
-    form.write(sys.stdout, summary)
+    form.write(_out(), summary)
     for note in summary.notes:
         typer.echo(f"note: {name}: {note}", err=True)
+
+
+def _out() -> IO[str]:
+    """Standard output, which takes every prompt whatever the locale."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
 
 
 def check(asked: Asked) -> None:
@@ -109,7 +117,7 @@ def requests_of(asked: Asked, name: str, settings: Settings, notes: Notes) -> It
     filler = Filler(
         name,
         catalog=Catalog(finder(AS_OF, settings.models)),
-        names=_chosen(names, asked.providers or (settings.default_provider,)),
+        names=_chosen(names, asked.providers, settings.default_provider),
         providers=[row.name for row in ROWS] + sorted({provider for provider, _ in names}),
         count=make_counts().text,
         any_model=asked.any_model,
@@ -119,10 +127,14 @@ def requests_of(asked: Asked, name: str, settings: Settings, notes: Notes) -> It
     return map(filler.fill, timed(name, found, made, notes, anew=asked.arrivals is not None))
 
 
-def _chosen(names: Sequence[tuple[str, str]], providers: Sequence[str]) -> list[tuple[str, str]]:
-    """The models to choose from. SettingsError names a provider that has none."""
+def _chosen(names: Sequence[tuple[str, str]], said: Sequence[str], default: str) -> list[tuple[str, str]]:
+    """The models to choose from: of the providers that were said, else the default one's, else, where it has none, all.
+
+    SettingsError names a provider that was said and has none.
+    """
     having = {provider for provider, _ in names}
-    for provider in providers:
+    providers = said or ([default] if default in having else sorted(having))
+    for provider in said:
         if provider not in having:
             raise SettingsError(
                 f"--provider {provider}: none of its models has a tier; those of {', '.join(sorted(having))} have."
