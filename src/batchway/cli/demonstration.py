@@ -4,7 +4,6 @@ what each way answered and saved."""
 import asyncio
 import signal
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -12,25 +11,18 @@ from rich.table import Table
 
 from batchway import sandbox as simulated
 from batchway.assemble import Gateway, load_settings, make_sandbox
+from batchway.cli.mixed_load import Part, Row, ask_everything
 from batchway.cli.starting import configure_logging
 from batchway.core.cost import dollars
 from batchway.core.errors import SettingsError
-from batchway.engine.stats import VIAS
 from batchway.sandbox.faults import Delay
 from batchway.server import serving
 
-QUESTIONS = (
-    "Is 'the parcel came two days late' a complaint? Answer yes or no.",
-    "Translate 'good morning' into French.",
-    "What is the capital of Peru?",
-    "Give a synonym for 'quick'.",
-)
-MODEL = "gpt-6-luna"
-REPEATS = 8
 LATENCY = 0.2
 """Seconds that a simulated provider thinks, so that questions asked at once meet in flight, as they do in life."""
-SIMULTANEOUS = 12
 WIDTH = 100
+STAKE = 0.01
+"""US dollars that `packing=auto` may risk, so that it shows from the first letters on what it does."""
 
 
 def demonstrate(*, once: bool, port: int | None) -> None:
@@ -44,7 +36,10 @@ def demonstrate(*, once: bool, port: int | None) -> None:
 
 
 async def _demonstrate(*, once: bool, port: int | None) -> None:
-    flags: dict[str, object] = {"log_level": "error"}
+    # Nothing of it belongs into the user's own store.
+    flags: dict[str, object] = {
+        "log_level": "error", "profile": "saver", "pack_stake_usd": STAKE, "database_url": "none",
+    }  # fmt: skip
     if port is not None or once:
         # A demonstration that ends takes any free port, so that it runs beside whatever is there.
         flags["port"] = port if port is not None else 0
@@ -57,66 +52,36 @@ async def _demonstrate(*, once: bool, port: int | None) -> None:
         simulated.serve(simulated.app(providers)) as sandbox,
         serving.serve(settings, sandbox=sandbox) as (address, served),
     ):
-        console.print(f"batchway listens on {address}; the providers are simulated, nothing is billed.\n")
-        lines = await _mixed_load(address)
-        _show_lines(console, lines)
+        console.print(f"batchway listens on {address}; profile saver, simulated providers, nothing is billed.\n")
+        rows, parts = await ask_everything(address)
+        _show_rows(console, rows)
+        _show_parts(console, parts)
         _show_money(console, served)
         if not once:
             await _stay(console, address)
 
 
-async def _mixed_load(address: str) -> list[tuple[str, int, str]]:
-    """What was asked, how often, and how it was answered."""
-    from openai import AsyncOpenAI
-
-    async with AsyncOpenAI(base_url=f"{address}/v1", api_key="no-key-needed") as client:
-        varied = [await _ask(client, question, temperature=1.0) for question in QUESTIONS]
-        twins = await asyncio.gather(*(_ask(client, QUESTIONS[0], temperature=0) for _ in range(SIMULTANEOUS)))
-        again = [await _ask(client, QUESTIONS[0], temperature=0) for _ in range(REPEATS)]
-        streamed = [await _stream(client, question) for question in QUESTIONS[:2]]
-        vectors = [await _embed(client, QUESTIONS[1]) for _ in range(3)]
-    return [
-        ("different questions, one after the other", len(varied), _ways(varied)),
-        (f"one question {SIMULTANEOUS} times at once, temperature 0", len(twins), _ways(twins)),
-        ("the same question later, again and again", len(again), _ways(again)),
-        ("streamed answers", len(streamed), _ways(streamed)),
-        ("one embedding asked for three times", len(vectors), _ways(vectors)),
-    ]
-
-
-async def _ask(client: Any, question: str, *, temperature: float) -> str:
-    answer = await client.chat.completions.with_raw_response.create(
-        model=MODEL, messages=[{"role": "user", "content": question}], temperature=temperature
-    )
-    return str(answer.headers["x-batchway-routed-via"])
-
-
-async def _stream(client: Any, question: str) -> str:
-    raw = await client.chat.completions.with_raw_response.create(
-        model=MODEL, messages=[{"role": "user", "content": question}], stream=True
-    )
-    async for _ in raw.parse():
-        pass
-    return str(raw.headers["x-batchway-routed-via"])
-
-
-async def _embed(client: Any, text: str) -> str:
-    answer = await client.embeddings.with_raw_response.create(model="text-embedding-3-small", input=text)
-    return str(answer.headers["x-batchway-routed-via"])
-
-
-def _ways(vias: Sequence[str]) -> str:
-    counts = {via: vias.count(via) for via in VIAS}
-    return ", ".join(f"{count} {via}" for via, count in counts.items() if count)
-
-
-def _show_lines(console: Console, lines: Sequence[tuple[str, int, str]]) -> None:
+def _show_rows(console: Console, rows: Sequence[Row]) -> None:
     table = Table(title="What was asked, and how it was answered", title_justify="left")
     for name in ("asked", "requests", "answered"):
         table.add_column(name, justify="right" if name == "requests" else "left")
-    for asked, count, answered in lines:
-        table.add_row(asked, str(count), answered)
+    for row in rows:
+        table.add_row(row.asked, str(row.requests), row.answered)
     console.print(table)
+
+
+def _show_parts(console: Console, parts: Sequence[Part]) -> None:
+    """One packed call: what each of its requests asked, got and pays."""
+    if not parts:
+        return
+    table = Table(title=f"One packed call, and its {len(parts)} parts", title_justify="left")
+    for name in ("asked", "answered", "tokens", "paid", "saved"):
+        words = name in ("asked", "answered")
+        table.add_column(name, justify="left" if words else "right", no_wrap=True, max_width=26 if words else None)
+    for part in parts:
+        table.add_row(part.letter, part.said, f"{part.input} + {part.output}", f"${part.cost}", f"${part.saved}")
+    console.print(table)
+    console.print(f"Why: {parts[0].why}.", width=WIDTH)
 
 
 def _show_money(console: Console, served: Gateway) -> None:
