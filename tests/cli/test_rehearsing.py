@@ -94,3 +94,42 @@ def test_recorded_traffic_is_replayed_beside_what_was(started: Started) -> None:
     assert float(batched["paid_usd"]) < float(was["paid_usd"])
     whole = json.loads(started.say("ledger", "--json"))[-1]
     assert (was["requests"], was["paid_usd"]) == (whole["charges"], whole["paid_usd"])
+
+
+def test_the_cheapest_policy_that_is_quick_enough_is_found_and_written(tmp_path: Path) -> None:
+    asked = (
+        "--profile",
+        "batcher",
+        "--over",
+        "job.max_wait=1,600",
+        "--over",
+        "job.max_size=4,100",
+        "--output",
+        "t.toml",
+    )
+    ended = run("tune", "--p95", "864000", *asked, "--report", "t.html", "--json", folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    chosen = next(each for each in found["tried"] if each["name"] == found["chosen"])
+    assert all(float(chosen["paid_usd"]) <= float(each["paid_usd"]) for each in found["tried"])
+    assert len(found["tried"]) == 5 and found["goal"] == {"p95_seconds": 864000}
+    written = (tmp_path / "t.toml").read_text()
+    assert written.startswith("# Made by batchway") and 'profile = "batcher"' in written
+    again = json.loads(simulate(tmp_path, "--policy", "t.toml", "--json"))["policies"][0]
+    assert again["paid_usd"] == chosen["paid_usd"]
+    assert again["waited_seconds"]["p95"] == chosen["p95_seconds"]
+    assert "Cost and waiting" in (tmp_path / "t.html").read_text("utf-8")
+
+
+def test_tuning_shows_the_curve_and_is_the_same_each_time(tmp_path: Path) -> None:
+    one, other = (run("tune", "--p95", "3600", "--trials", "6", folder=tmp_path).stdout for _ in range(2))
+    assert one == other
+    assert "6 policies tried" in one and "→" in one
+
+
+def test_a_goal_that_no_policy_reaches_is_an_error_that_says_what_is_possible(tmp_path: Path) -> None:
+    ended = run("tune", "--p95", "0.001", "--trials", "3", folder=tmp_path)
+    assert ended.returncode == 1
+    assert "none of 3 policies is so quick; the quickest has a p95 of" in ended.stderr
+    assert not (tmp_path / "tuned.toml").exists()
+    assert "--p95 0: allowed are seconds" in run("tune", "--p95", "0", folder=tmp_path).stderr

@@ -224,6 +224,46 @@ def simulate(
         simulating.simulate(asked, flags)
 
 
+@app.command()
+def tune(
+    p95: Annotated[float, typer.Option("--p95", help="Seconds within which 95 of 100 requests must be answered.")],
+    input: Annotated[  # noqa: A002  # the name of its flag
+        str | None, typer.Option(help="Trace, as simulate reads it [the bundled prompts_batch.json].")
+    ] = None,
+    from_store: Annotated[
+        bool, typer.Option("--from-store", help="The gateway's own recorded traffic instead of a trace.")
+    ] = False,
+    days: Annotated[float, typer.Option(help="Of it, back from its last request.")] = 7.0,
+    profile: Annotated[str, typer.Option(help="Policy to begin with.")] = "saver",
+    policy: Annotated[str | None, typer.Option(help="File of a policy to begin with, instead.")] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(help="Field and values to try, as pack.max_wait=0.05,0.2; may be repeated [windows, sizes, …]."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Policies to try; of more, a seeded choice.")] = 40,
+    output: Annotated[str, typer.Option(help="The policy file that is written.")] = "tuned.toml",
+    report: Annotated[str | None, typer.Option(help="Write the curve as an HTML file too.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="All that was tried, for programs.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is left to chance.")] = 1,
+    arrivals: Annotated[str | None, typer.Option(help="Make new times: poisson, bursty or diurnal.")] = None,
+    rate: Annotated[float, typer.Option(help="Requests a second of made times, in the mean.")] = 20.0,
+    world: Annotated[str | None, typer.Option(help="TOML file that says how providers behave [as is assumed].")] = None,
+    system_tokens: Annotated[int, typer.Option(help="Tokens of a system prompt before each prompt of a trace.")] = 0,
+    database_url: Annotated[str | None, typer.Option(help="The store [as the settings say].")] = None,
+    config: Config = None,
+) -> None:
+    """Find the cheapest policy that answers quickly enough, offline, and write it for start --policy."""
+    from batchway.cli import simulating, tuning
+    from batchway.simulate.tuning import Goal
+
+    asked = simulating.Asked(file=input, json=json, seed=seed, arrivals=arrivals, rate=rate)
+    wanted = tuning.Wanted(
+        goal=Goal(p95=p95), profile=profile, policy=policy, over=over or (), trials=trials, output=output,
+        report=report, world=world, from_store=from_store, days=days, system_tokens=system_tokens,
+    )  # fmt: skip
+    tuning.tune(asked, wanted, _flags(config=config, database_url=database_url))
+
+
 Url = Annotated[str, typer.Option(help="Address of the gateway.")]
 AdminKey = Annotated[
     str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key of scope admin, where keys are.")

@@ -147,6 +147,17 @@ def _meant(close: list[str], allowed: tuple[str, ...]) -> str:
     return f"'{close[0]}' is meant?" if close else f"there are {', '.join(allowed)}"
 
 
+def changed(setup: Setup, name: str, value: object, *, where: str) -> Setup:
+    """The policy with one field changed, named as in a file: `pack.max_wait`, `requests.packing`, `cache_ttl`. Raises
+    SettingsError that names the field."""
+    table, _, field = name.rpartition(".")
+    if table == "requests":
+        given = {field: value}
+        return structs.replace(setup, requests=_laid_over(setup.requests, given, where, table, REQUESTS))
+    laid = {table: {field: value}} if table else {field: value}
+    return structs.replace(setup, policy=_laid_over(setup.policy, laid, where, "", Policy.__struct_fields__))
+
+
 def write(
     setup: Setup, base: Policy | None = None, *, heading: str = "", policies: Mapping[str, Named] = POLICIES
 ) -> str:
