@@ -221,9 +221,9 @@ def test_the_rows_without_an_outcome_are_those_whose_requests_wait(connection: C
 
 
 def test_jobs_at_their_provider_are_hurried(connection: Connection) -> None:
-    form(connection, 1, provider_batch_id="batch_1", next_at=4e9)
+    form(connection, 1, state="submitted", next_at=4e9)
     form(connection, 2, next_at=4e9)
-    form(connection, 3, provider_batch_id="batch_3", state="done", next_at=None)
+    form(connection, 3, state="closing", next_at=4e9)
 
     assert jobs.hurry(connection) == ["j-1"]
 

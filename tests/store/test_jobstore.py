@@ -204,10 +204,10 @@ async def test_lessons_and_turnarounds_outlast_the_process(desk: Desk, opens: Op
 
 
 async def test_jobs_are_found_by_tag_account_and_batch(desk: Desk) -> None:
-    formed = await desk.form("a-0", provider_batch_id="batch_1")
+    formed = await desk.form("a-0", provider_batch_id="batch_1", state="submitted")
 
     assert await desk.jobs.by_tags(["tag-0001", "tag-9999"]) == {"tag-0001": formed}
     assert await desk.jobs.accounts(NOW) == ["openai/key-1"]
     assert await desk.jobs.recorded("openai/key-1", "j-9") == {"batch_1"}
     assert await desk.jobs.hurry() == ["j-1"]
-    assert not await desk.jobs.look_again("j-1")
+    assert await desk.jobs.look_again("j-1")

@@ -190,7 +190,7 @@ async def gateway(
             turnarounds=storage.turnarounds if storage else None,
         )
         metrics, stats, catch_up = Metrics(), Stats(), CatchUp()
-        heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), catch_up, *listeners]
+        heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), *listeners]
         engine = Engine(
             planner,
             dialects,

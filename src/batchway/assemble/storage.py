@@ -157,6 +157,7 @@ async def work_on_jobs(
         learning=storage.learning,
         naming=Naming(tools.ids),
         dice=tools.dice,
+        looked=catch_up.looked,
         reached=storage.reached,
     )
     engine.batch_with(jobs)

@@ -1,7 +1,7 @@
 """The caretaker: keeps this process's lease, takes over from dead ones, sees that rescues are made, and tidies up."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 
 from batchway.core.errors import Refusal, Unauthorized
-from batchway.core.events import Event, JobMoved
+from batchway.core.events import Event
 from batchway.core.facts import Fact, Landed, Rescue, Resumed
 from batchway.engine.rescuing import Rescuing, refuse
 from batchway.engine.rounds import rounds
@@ -56,16 +56,15 @@ class Pace(Struct, frozen=True, kw_only=True):
 
 
 class CatchUp:
-    """A listener: which jobs have not been looked at since a start, or since this process stood still."""
+    """Which jobs have not been looked at since a start, or since this process stood still."""
 
     def __init__(self) -> None:
         self._unseen: set[str] = set()
         self._by = 0.0
 
-    @property
-    def hears(self) -> Mapping[type, Callable[..., None]]:
-        """A job that changed was looked at: each look counts itself."""
-        return {JobMoved: lambda event: self._unseen.discard(event.job.id)}
+    def looked(self, job_id: str) -> None:
+        """This one was, and what there was of its results is read."""
+        self._unseen.discard(job_id)
 
     def begin(self, job_ids: Iterable[str], by: float) -> None:
         """These are to be looked at; by then nothing waits for them any longer."""

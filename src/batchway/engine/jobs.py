@@ -57,14 +57,16 @@ class Jobs:
         learning: Learning,
         naming: Naming,
         dice: Dice,
+        looked: Callable[[str], None] = lambda _: None,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`accounts` by id; `window`: the completion window that is asked for; `metadata`: put on every batch;
-        `lease`: seconds that a job is held."""
+        `lease`: seconds that a job is held; `looked` is told of each job that was seen to."""
         self._store = store
         self._desk = desk
         self._clock = clock
         self._lease = lease
+        self._looked = looked
         self._learning = learning
         self._forming = Forming(
             store,
@@ -182,6 +184,7 @@ class Jobs:
         """One claim. One job that goes wrong harms no other (failures.md #24)."""
         try:
             await self._steps.work(held)
+            self._looked(held.job.id)
         except Fenced:
             _log.warning("a job was taken by another while it was worked on", job_id=held.job.id)
         except Refusal as refusal:

@@ -252,7 +252,7 @@ class JobStore(Protocol):
         ...
 
     async def hurry(self) -> list[str]:
-        """Have every job looked at now that is at its provider. Returns their ids."""
+        """Have every job looked at now whose rows may have their answers. Returns their ids."""
         ...
 
     async def cancel(self, job_id: str, wish: CancelAsked) -> bool:

@@ -24,6 +24,9 @@ from batchway.store.tables import OPEN, is_pending, job_rows, jobs, requests
 ENQUEUED = ("submitting", "submit_unknown", "submitted")
 """States in which a job's tokens count at its provider, or may."""
 
+PROMISING = ("submitted", "ingesting")
+"""States in which a look may bring answers."""
+
 REQUEUED = "requeued"
 
 UNREADABLE = 3600.0
@@ -222,8 +225,9 @@ def seconds_to_next(connection: Connection) -> float | None:
 
 
 def hurry(connection: Connection) -> list[str]:
-    """Have every job looked at now that is at its provider. Those that somebody is writing are being looked at."""
-    there = select(jobs.c.id).where(jobs.c.provider_batch_id.is_not(None), jobs.c.next_at.is_not(None))
+    """Have every job looked at now whose rows may have their answers. Those that somebody is writing are being looked
+    at."""
+    there = select(jobs.c.id).where(jobs.c.state.in_(PROMISING), jobs.c.next_at.is_not(None))
     ids = list(connection.scalars(there.order_by(jobs.c.id).with_for_update(skip_locked=True)))
     for some in chunks(ids):
         connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(next_at=0.0))
