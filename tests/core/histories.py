@@ -340,7 +340,8 @@ class World:
             ask = self.dice.choice(list(self.saving))
             request = self.saving.pop(ask)
             if self.dice.random() < 0.1:
-                self.tell(facts.NotSaved(ask, fault(self.dice)))
+                unsaved = self.dice.choice((facts.NotSaved, facts.Unbatchable))
+                self.tell(unsaved(ask, fault(self.dice)))
                 return
             self.saved.add(ask)
             self.on_disk[ask] = request

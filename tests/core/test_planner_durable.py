@@ -71,6 +71,25 @@ def test_what_cannot_be_saved_is_not_accepted() -> None:
     assert isinstance(refuse, Refuse) and refuse.fault is DOWN
 
 
+def test_what_no_batch_takes_goes_another_way_unless_a_batch_was_asked_for() -> None:
+    desk = desk_of()
+    desk.ask(priority="low", reuse="off")
+    call = call_of(desk.tell(facts.Unbatchable("ask-1", WRONG)))
+    assert call.lane == "direct" and "not batch: its Batch API does not take this request" in call.why
+
+    desk.ask(strategy="batch", reuse="off")
+    (refuse,) = desk.tell(facts.Unbatchable("ask-2", WRONG))
+    assert isinstance(refuse, Refuse) and refuse.fault is WRONG
+
+    desk.ask(priority="low", reuse="off")
+    desk.tell(facts.Left("ask-3"))
+    assert not [each for each in desk.tell(facts.Unbatchable("ask-3", WRONG)) if isinstance(each, Call)], "for nobody"
+
+    desk.ask(priority="low", reuse="off", durable=True)
+    save = only(desk.tell(facts.Unbatchable("ask-4", WRONG)), Save)
+    assert isinstance(save, Save) and save.lane == "direct", "it is still to be on disk first"
+
+
 def test_a_fault_is_kept_too() -> None:
     desk = desk_of()
     desk.ask(durable=True, reuse="off")

@@ -8,7 +8,8 @@ from tests.core.asking import request
 from batchway.core.catalog import Catalog, Model, Rates, Step
 from batchway.core.cost import expected_cost
 from batchway.core.errors import BadRequest
-from batchway.core.router import ASSUMED_OUTPUT, NOT_FOR_THIS_KEY, Offers, Outlook, resolve_model, route
+from batchway.core.router import ASSUMED_OUTPUT, Offers, Outlook, resolve_model, route
+from batchway.core.router import NOT_FOR_THIS_KEY as KEY
 from batchway.core.turnaround import Turnaround, Turnarounds
 from batchway.core.types import Lane
 
@@ -67,13 +68,19 @@ CHEAPEST = "the cheapest lane that is likely to be on time"
         # high is direct
         ({"priority": "high"}, ALL, "direct", HIGH),
         ({"priority": "high", "deadline": 1e9}, ALL, "direct", HIGH),
+        ({"priority": "high", "lanes": ("batch",)}, ALL, "batch", f"{HIGH}; not direct: {KEY}; not flex: {KEY}"),
         # low is batch if offered, else flex, else direct
         ({"priority": "low"}, ALL, "batch", LOW),
-        ({"priority": "low"}, ("direct", "flex"), "flex", LOW),
-        ({"priority": "low"}, ("direct",), "direct", LOW),
+        ({"priority": "low"}, ("direct", "flex"), "flex", f"{LOW}; not batch: there is no Batch API"),
+        (
+            {"priority": "low"},
+            ("direct",),
+            "direct",
+            f"{LOW}; not batch: there is no Batch API; not flex: no flex is sold",
+        ),
         # normal without a deadline is interactive
         ({}, ALL, "direct", INTERACTIVE),
-        ({}, ("flex", "batch"), "flex", INTERACTIVE),
+        ({}, ("flex", "batch"), "flex", f"{INTERACTIVE}; not direct: direct is forbidden here"),
         ({}, ("direct",), "direct", ONLY),
         ({}, ("batch",), "batch", ONLY),
         # normal with one takes the cheapest lane with enough chance
@@ -81,13 +88,13 @@ CHEAPEST = "the cheapest lane that is likely to be on time"
         ({"deadline": 1060.0}, ("direct",), "direct", ONLY),
         ({"deadline": 1060.0}, ("flex", "batch"), "flex", "no lane is likely to be on time; flex has the best chance"),
         # a key may use fewer lanes than there are
-        ({"priority": "low", "lanes": ("direct",)}, ALL, "direct", LOW),
+        ({"priority": "low", "lanes": ("direct",)}, ALL, "direct", f"{LOW}; not batch: {KEY}; not flex: {KEY}"),
         ({"lanes": ("batch",)}, ALL, "batch", ONLY),
         (
             {"strategy": "batch", "lanes": ("direct",)},
             ALL,
             "direct",
-            f"strategy batch asked for, but {NOT_FOR_THIS_KEY}",
+            f"strategy batch asked for, but {KEY}",
         ),
     ],
 )
@@ -121,8 +128,8 @@ def test_the_expected_rescue_is_part_of_the_price() -> None:
     ("open_lanes", "lanes", "reasons"),
     [
         ((), None, list(CLOSED.values())),
-        (("direct",), ("batch",), [NOT_FOR_THIS_KEY, "there is no Batch API"]),
-        (("direct",), (), [NOT_FOR_THIS_KEY]),
+        (("direct",), ("batch",), [KEY, "there is no Batch API"]),
+        (("direct",), (), [KEY]),
     ],
 )
 def test_no_lane_at_all_says_why(

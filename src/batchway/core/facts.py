@@ -52,6 +52,14 @@ class NotSaved(Struct, frozen=True, tag=True, gc=False):
     fault: Fault
 
 
+class Unbatchable(Struct, frozen=True, tag=True, gc=False):
+    """Its provider's Batch API does not take such a request; it was not put on disk."""
+
+    ask: str
+    fault: Fault
+    """What is wrong with it, for a caller who wants a batch and nothing else."""
+
+
 class Kept(Struct, frozen=True, tag=True, gc=False):
     """How the durable request ended is on disk, or the store is down and it will be there later."""
 
@@ -159,6 +167,7 @@ Fact = (
     | Fitted
     | Saved
     | NotSaved
+    | Unbatchable
     | Kept
     | Started
     | Finished

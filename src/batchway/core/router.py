@@ -143,25 +143,29 @@ def _choose(request: Request, open_lanes: Mapping[Lane, Candidate], offers: Offe
     if request.strategy != "auto":
         return _override(request.strategy, open_lanes, offers)
     if request.priority == "high":
-        return _first(("direct", "flex", "batch"), open_lanes, "priority high goes direct")
+        return _first(("direct", "flex", "batch"), open_lanes, offers, "priority high goes direct")
     if request.priority == "low":
-        return _first(("batch", "flex", "direct"), open_lanes, "priority low goes by batch, else flex, else direct")
+        order: tuple[Lane, ...] = ("batch", "flex", "direct")
+        return _first(order, open_lanes, offers, "priority low goes by batch, else flex, else direct")
     if len(open_lanes) == 1:
         return next(iter(open_lanes)), "the only lane open here"
     if request.deadline is None:
-        return _first(("direct", "flex", "batch"), open_lanes, "no deadline given: interactive")
+        return _first(("direct", "flex", "batch"), open_lanes, offers, "no deadline given: interactive")
     return _cheapest(open_lanes)
 
 
 def _override(strategy: Lane, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:
     if strategy in open_lanes:
         return strategy, f"strategy {strategy} asked for"
-    lane, _ = _first(("direct", "flex", "batch"), open_lanes, "")
+    lane, _ = _first(("direct", "flex", "batch"), open_lanes, offers, "")
     return lane, f"strategy {strategy} asked for, but {offers.reasons[strategy]}"
 
 
-def _first(order: tuple[Lane, ...], open_lanes: Mapping[Lane, Candidate], why: str) -> tuple[Lane, str]:
-    return next(lane for lane in order if lane in open_lanes), why
+def _first(order: tuple[Lane, ...], open_lanes: Mapping[Lane, Candidate], offers: Offers, why: str) -> tuple[Lane, str]:
+    """The first lane of an order that is open, and why not those before it."""
+    lane = next(lane for lane in order if lane in open_lanes)
+    passed = [f"; not {each}: {offers.reasons[each]}" for each in order[: order.index(lane)]]
+    return lane, why + "".join(passed)
 
 
 def _cheapest(open_lanes: Mapping[Lane, Candidate]) -> tuple[Lane, str]:

@@ -1,10 +1,15 @@
 """Seats: the questions on their way to an answer, everyone who waits for each, and how a newcomer finds its place."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from batchway.core.analysis import Analysis
 from batchway.core.fingerprint import adoption_key, reusable, twin_key
 from batchway.core.packer import Pack
 from batchway.core.packing import Missing
 from batchway.core.types import Lane, Request
+
+_NONE: Mapping[Lane, str] = MappingProxyType({})
 
 
 class Seat:
@@ -50,8 +55,8 @@ class Seat:
         """It goes on, whoever waits: on disk, or on its way there."""
         self.lane: Lane = "direct"
         """The lane that was chosen."""
-        self.barred: tuple[Lane, ...] = ()
-        """Lanes that were tried in vain."""
+        self.barred: Mapping[Lane, str] = _NONE
+        """Lanes that are closed to it alone, and why."""
         self.fitted: str | None = None
         """What was left out to make it fit, once that was tried."""
         self.spent = 0

@@ -299,8 +299,8 @@ class Engine:
                 self._batching.check(command.request)
             except Refusal as refusal:
                 # On a turn of its own: facts are told one after the other.
-                not_saved = facts.NotSaved(command.request.ask, refusal.fault)
-                asyncio.get_running_loop().call_soon(self.tell, not_saved)
+                unbatchable = facts.Unbatchable(command.request.ask, refusal.fault)
+                asyncio.get_running_loop().call_soon(self.tell, unbatchable)
                 return
         self._start(self._report(keeping.save(self._store(), command)))
 

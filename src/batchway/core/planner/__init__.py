@@ -147,6 +147,7 @@ HANDLERS: Mapping[type, Callable[..., None]] = {
     facts.Fitted: routing.fitted,
     facts.Saved: routing.saved,
     facts.NotSaved: routing.not_saved,
+    facts.Unbatchable: routing.unbatchable,
     facts.Resumed: routing.resumed,
     facts.Flush: routing.flush,
     facts.Started: answering.started,

@@ -151,7 +151,7 @@ def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
         return
     if flight.lane == "flex" and fault.passing and not flight.started:
         # No capacity, or not in its time: half the price is worth one try.
-        seat.barred += ("flex",)
+        seat.barred = {**seat.barred, "flex": "it was tried in vain"}
         routing.route(plan, seat)
         return
     again = None if flight.started else retry_at(fault, seat.attempt - 1, plan.policy, plan.now, plan.dice)

@@ -77,9 +77,8 @@ class Plan:
         offers = self.offers[request.provider]
         if self.closed or seat.barred:
             for lane in offers.open:
-                reason = self.closed.get((request.provider, request.prompt.model, lane))
-                if reason is None and lane in seat.barred:
-                    reason = "it was tried in vain"
+                closed = self.closed.get((request.provider, request.prompt.model, lane))
+                reason = closed if closed is not None else seat.barred.get(lane)
                 if reason is not None:
                     offers = offers.without(lane, reason)
         return offers

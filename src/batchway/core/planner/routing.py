@@ -16,6 +16,8 @@ from batchway.core.router import route as choose_lane
 from batchway.core.seats import Seat
 from batchway.core.types import Lane, Packing, Request
 
+UNBATCHABLE = "its Batch API does not take this request"
+
 
 class _JobKey(Struct, frozen=True, kw_only=True):
     """What the requests of one job have in common."""
@@ -104,6 +106,20 @@ def not_saved(plan: Plan, fact: facts.NotSaved) -> None:
     seat = plan.seats.led_by(fact.ask)
     if seat is not None:
         ending.refuse(plan, seat, fact.fault, "it could not be put on disk")
+
+
+def unbatchable(plan: Plan, fact: facts.Unbatchable) -> None:
+    """Refused where a batch was asked for by name; otherwise any lane will do that is open."""
+    seat = plan.seats.led_by(fact.ask)
+    if seat is None:
+        return
+    wanted = seat.waiting or seat.request.durable
+    if seat.request.strategy == "batch" or not wanted:
+        ending.refuse(plan, seat, fact.fault, UNBATCHABLE)
+        return
+    seat.barred = {**seat.barred, "batch": UNBATCHABLE}
+    seat.durable = seat.request.durable
+    route(plan, seat)
 
 
 def resumed(plan: Plan, fact: facts.Resumed) -> None:
