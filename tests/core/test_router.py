@@ -8,7 +8,7 @@ from tests.core.asking import request
 from batchway.core.catalog import Catalog, Model, Rates, Step
 from batchway.core.cost import expected_cost
 from batchway.core.errors import BadRequest
-from batchway.core.router import ASSUMED_OUTPUT, Offers, Outlook, resolve_model, route
+from batchway.core.router import ASSUMED_OUTPUT, Offers, Outlook, candidates, resolve_model, route
 from batchway.core.router import NOT_FOR_THIS_KEY as KEY
 from batchway.core.turnaround import Turnaround, Turnarounds
 from batchway.core.types import Lane
@@ -119,7 +119,7 @@ def test_flex_costs_the_same_as_a_batch_and_is_sooner() -> None:
 
 def test_the_expected_rescue_is_part_of_the_price() -> None:
     asked = request(body=b"x" * 400, deadline=1000.0 + 30 * 3600, max_output=100)
-    batch = route(asked, offers("direct", "batch"), CATALOG, outlook(asked.deadline)).candidates[1]
+    _, batch, _ = candidates(asked, offers("direct", "batch"), CATALOG, outlook(asked.deadline))
     alone = expected_cost(100, 100, HALF)
     assert batch.cost is not None and batch.cost == alone + round((1 - batch.chance) * expected_cost(100, 100, FULL))
 
@@ -142,11 +142,10 @@ def test_no_lane_at_all_says_why(
     assert all(reason in refused.value.fault.message for reason in reasons)
 
 
-def test_the_decision_carries_every_lane_with_its_cost_or_reason() -> None:
+def test_every_lane_is_a_candidate_with_its_cost_or_reason() -> None:
     asked = request(body=b"x" * 400, max_output=50, n=2)
-    chosen = route(asked, offers("direct", "flex"), CATALOG, outlook())
-    assert [each.lane for each in chosen.candidates] == ["direct", "flex", "batch"]
-    direct, flex, batch = chosen.candidates
+    direct, flex, batch = candidates(asked, offers("direct", "flex"), CATALOG, outlook())
+    assert (direct.lane, flex.lane, batch.lane) == ("direct", "flex", "batch")
     assert (direct.cost, flex.cost, batch.cost) == (
         expected_cost(100, 100, FULL),
         expected_cost(100, 100, HALF),
@@ -157,13 +156,14 @@ def test_the_decision_carries_every_lane_with_its_cost_or_reason() -> None:
 
 @pytest.mark.parametrize(("endpoint", "output"), [("chat", ASSUMED_OUTPUT), ("embeddings", 0)])
 def test_output_is_assumed_where_no_bound_is_given(endpoint: str, output: int) -> None:
-    chosen = route(request(body=b"x" * 400, endpoint=endpoint), offers("direct"), CATALOG, outlook())
-    assert chosen.candidates[0].cost == expected_cost(100, output, FULL)
+    direct, *_ = candidates(request(body=b"x" * 400, endpoint=endpoint), offers("direct"), CATALOG, outlook())
+    assert direct.cost == expected_cost(100, output, FULL)
 
 
 def test_an_unknown_price_is_unknown() -> None:
-    chosen = route(request(model="unheard-of"), offers(*ALL), CATALOG, outlook())
-    assert (chosen.lane, [each.cost for each in chosen.candidates]) == ("direct", [None] * 3)
+    asked = request(model="unheard-of")
+    assert [each.cost for each in candidates(asked, offers(*ALL), CATALOG, outlook())] == [None] * 3
+    assert route(asked, offers(*ALL), CATALOG, outlook()).lane == "direct"
 
 
 # Models

@@ -289,6 +289,26 @@ async def test_a_stream_that_is_left_is_hung_up_on() -> None:
         await asyncio.wait_for(gone.wait(), 5)
 
 
+async def test_each_answer_has_its_own_time() -> None:
+    async def talk(line: Line) -> None:
+        while True:
+            _, body = await line.request()
+            await asyncio.sleep(float(body))
+            line.writer.write(OK)
+
+    async with provider(talk, request_timeout=0.5) as (sender, url, _):
+        late = [asyncio.create_task(sender.send(post(url, b"9"))) for _ in range(2)]
+        early = asyncio.create_task(sender.send(post(url, b"9"), timeout=0.1))
+        for _ in range(3):
+            assert (await sender.send(post(url, b"0.2"))).body == b"hi"
+            late.append(asyncio.create_task(sender.send(post(url, b"9"))))
+        for waiting in (early, *late):
+            with pytest.raises(Theirs) as caught:
+                await waiting
+            assert (caught.value.fault.code, caught.value.fault.billed) == ("upstream_timeout", "unknown")
+        assert (await sender.send(post(url, b"0"))).body == b"hi", "the clock goes on for those who come later"
+
+
 async def test_silence_is_bounded_while_a_body_is_sent_and_while_an_answer_comes() -> None:
     async def talk(line: Line) -> None:
         if line.number == 2:

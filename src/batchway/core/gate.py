@@ -74,7 +74,7 @@ class Gate:
 
     def _admit(self, account: Account, seats: tuple[Seat, ...], now: float) -> float | None:
         """See `Limits.admit`. Tokens are counted only near a limit: far from it their bytes, never too few, will do."""
-        until = self._limits.admit(account, sum(seat.request.size for seat in seats), now)
+        until = self._limits.admit(account, sum([seat.request.size for seat in seats]), now)
         if until is None or not isfinite(until):
             return until
         tokens = sum(map(self.count, seats))
@@ -87,13 +87,13 @@ class Gate:
         return seat.tokens
 
     def _go(self, account: Account, party: Party, now: float) -> None:
-        likely = sum(seat.request.likely_tokens if seat.tokens is None else seat.tokens for seat in party.seats)
+        likely = sum([seat.tokens or seat.request.likely_tokens for seat in party.seats])
         self._limits.started(account, likely, now)
 
     def _is_full(self, seats: tuple[Seat, ...]) -> bool:
         if any(seat.attempt or seat.durable for seat in seats):
             return False
-        size = sum(seat.request.size for seat in seats)
+        size = sum([seat.request.size for seat in seats])
         return self.held + len(seats) > self._policy.max_queue or (
             self._held_bytes + size > self._policy.max_queue_bytes
         )
@@ -107,7 +107,7 @@ class Gate:
 
     def _count_held(self, party: Party, sign: int) -> None:
         self.held += sign * len(party.seats)
-        self._held_bytes += sign * sum(seat.request.size for seat in party.seats)
+        self._held_bytes += sign * sum([seat.request.size for seat in party.seats])
 
     def _wake_at(self, until: float, account: Account) -> None:
         """Infinity needs no wake: a call under way will end."""

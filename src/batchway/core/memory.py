@@ -4,10 +4,10 @@ All three are bounded by time and bytes and forget the least recently used first
 must survive a restart.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from cachetools import TLRUCache
 from msgspec import Struct
 
 from batchway.core.fingerprint import adoption_key
@@ -32,53 +32,74 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Shelf(Generic[Key]):
-    """Known answers by one kind of key, for `ttl` seconds, within `max_bytes` and `max_entries`."""
+    """Known answers by one kind of key, for `ttl` seconds, within `max_bytes` and `max_entries`.
+
+    What is over makes room first, then what was not used for longest.
+    """
 
     def __init__(self, ttl: float, max_bytes: int, max_entries: int) -> None:
-        self._now = 0.0
         self._ttl = ttl if max_entries > 0 else 0.0
+        self._max_bytes = max_bytes
         # An entry counts for at least its part of the room, so that the bound on bytes bounds their number too.
-        least = max(1, max_bytes // max(1, max_entries))
-        self._kept: TLRUCache[Key, Known] = TLRUCache(
-            max_bytes,
-            ttu=lambda _key, _kept, now: now + ttl,
-            timer=lambda: self._now,
-            getsizeof=lambda kept: max(least, len(kept.answer.body) + OVERHEAD),
-        )
+        self._least = max(1, max_bytes // max(1, max_entries))
+        self._by_use: OrderedDict[Key, Known] = OrderedDict()
+        self._by_end: OrderedDict[Key, float] = OrderedDict()
+        """When each is over; all are kept for the same time, so they end in the order in which they came."""
+        self.size = 0
+        """Bytes that the shelf counts for."""
 
     def put(self, key: Key, kept: Known, now: float) -> bool:
         """Keep an answer. False if it is larger than the whole shelf (then it is not kept)."""
-        self._now = now
-        self._kept.pop(key, None)
-        if self._ttl <= 0:
+        self._drop(key)
+        size = self._size(kept)
+        if self._ttl <= 0 or size > self._max_bytes:
             return False
-        try:
-            self._kept[key] = kept
-        except ValueError:
-            return False
+        self._make_room(size, now)
+        self._by_use[key] = kept
+        self._by_end[key] = now + self._ttl
+        self.size += size
         return True
 
     def get(self, key: Key, now: float) -> Known | None:
         """The answer kept under this key, if its time is not over."""
-        self._now = now
-        return self._kept.get(key)
+        kept = self._by_use.get(key)
+        if kept is None:
+            return None
+        if self._by_end[key] <= now:
+            self._drop(key)
+            return None
+        self._by_use.move_to_end(key)
+        return kept
 
     def take(self, key: Key, now: float) -> Known | None:
         """The answer kept under this key, which is not kept any longer."""
-        self._now = now
-        return self._kept.pop(key, None)
+        kept = self.get(key, now)
+        self._drop(key)
+        return kept
 
     def clear(self) -> None:
         """Forget all."""
-        self._kept.clear()
+        self._by_use.clear()
+        self._by_end.clear()
+        self.size = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._by_use)
 
-    @property
-    def size(self) -> int:
-        """Bytes that the shelf counts for. Known at once, while counting the entries looks at each."""
-        return int(self._kept.currsize)
+    def _size(self, kept: Known) -> int:
+        return max(self._least, len(kept.answer.body) + OVERHEAD)
+
+    def _make_room(self, size: int, now: float) -> None:
+        while self._by_end and next(iter(self._by_end.values())) <= now:
+            self._drop(next(iter(self._by_end)))
+        while self.size + size > self._max_bytes:
+            self._drop(next(iter(self._by_use)))
+
+    def _drop(self, key: Key) -> None:
+        kept = self._by_use.pop(key, None)
+        if kept is not None:
+            del self._by_end[key]
+            self.size -= self._size(kept)
 
 
 class Memory:

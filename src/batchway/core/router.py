@@ -4,7 +4,7 @@ Rules: the cheapest lane with enough chance wins; `strategy` overrides; `high` i
 batch if offered, else flex, else direct; `normal` follows the deadline, and without one is interactive.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from msgspec import Struct
@@ -43,7 +43,6 @@ class Route(Struct, frozen=True, kw_only=True, gc=False):
 
     lane: Lane
     why: str
-    candidates: tuple[Candidate, ...]
 
 
 class Outlook(Struct, frozen=True, kw_only=True, gc=False):
@@ -99,9 +98,13 @@ def route(request: Request, offers: Offers, catalog: Catalog, outlook: Outlook) 
     if not offers.open:
         reasons = "; ".join(f"{lane}: {reason}" for lane, reason in offers.reasons.items())
         raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")
-    open_lanes = {lane: _candidate(lane, request, catalog, outlook) for lane in offers.open}
-    lane, why = _choose(request, open_lanes, offers)
-    return Route(lane=lane, why=why, candidates=(*open_lanes.values(), *offers.closed))
+    lane, why = _choose(request, offers) or _cheapest(candidates(request, offers, catalog, outlook))
+    return Route(lane=lane, why=why)
+
+
+def candidates(request: Request, offers: Offers, catalog: Catalog, outlook: Outlook) -> tuple[Candidate, ...]:
+    """Every lane as seen for one request. They are weighed only where the choice depends on it."""
+    return (*[_candidate(lane, request, catalog, outlook) for lane in offers.open], *offers.closed)
 
 
 def _candidate(lane: Lane, request: Request, catalog: Catalog, outlook: Outlook) -> Candidate:
@@ -139,40 +142,41 @@ _CHANCES: Mapping[Lane, Callable[[Request, Outlook], float]] = {
 """For each lane the chance to be on time. A request without a deadline is interactive: only direct is quick enough."""
 
 
-def _choose(request: Request, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:
+def _choose(request: Request, offers: Offers) -> tuple[Lane, str] | None:
+    """The lane that the rules name; None where the cheapest is wanted."""
     if request.strategy != "auto":
-        return _override(request.strategy, open_lanes, offers)
+        return _override(request.strategy, offers)
     if request.priority == "high":
-        return _first(("direct", "flex", "batch"), open_lanes, offers, "priority high goes direct")
+        return _first(("direct", "flex", "batch"), offers, "priority high goes direct")
     if request.priority == "low":
-        order: tuple[Lane, ...] = ("batch", "flex", "direct")
-        return _first(order, open_lanes, offers, "priority low goes by batch, else flex, else direct")
-    if len(open_lanes) == 1:
-        return next(iter(open_lanes)), "the only lane open here"
+        return _first(("batch", "flex", "direct"), offers, "priority low goes by batch, else flex, else direct")
+    if len(offers.open) == 1:
+        return offers.open[0], "the only lane open here"
     if request.deadline is None:
-        return _first(("direct", "flex", "batch"), open_lanes, offers, "no deadline given: interactive")
-    return _cheapest(open_lanes)
+        return _first(("direct", "flex", "batch"), offers, "no deadline given: interactive")
+    return None
 
 
-def _override(strategy: Lane, open_lanes: Mapping[Lane, Candidate], offers: Offers) -> tuple[Lane, str]:
-    if strategy in open_lanes:
+def _override(strategy: Lane, offers: Offers) -> tuple[Lane, str]:
+    if strategy in offers.open:
         return strategy, f"strategy {strategy} asked for"
-    lane, _ = _first(("direct", "flex", "batch"), open_lanes, offers, "")
+    lane, _ = _first(("direct", "flex", "batch"), offers, "")
     return lane, f"strategy {strategy} asked for, but {offers.reasons[strategy]}"
 
 
-def _first(order: tuple[Lane, ...], open_lanes: Mapping[Lane, Candidate], offers: Offers, why: str) -> tuple[Lane, str]:
+def _first(order: tuple[Lane, ...], offers: Offers, why: str) -> tuple[Lane, str]:
     """The first lane of an order that is open, and why not those before it."""
-    lane = next(lane for lane in order if lane in open_lanes)
+    lane = next(lane for lane in order if lane in offers.open)
     passed = [f"; not {each}: {offers.reasons[each]}" for each in order[: order.index(lane)]]
     return lane, why + "".join(passed)
 
 
-def _cheapest(open_lanes: Mapping[Lane, Candidate]) -> tuple[Lane, str]:
+def _cheapest(candidates: Sequence[Candidate]) -> tuple[Lane, str]:
     """The cheapest lane with enough chance; a lane without a known price is never taken for being cheap."""
-    likely = [candidate for candidate in open_lanes.values() if candidate.chance >= ENOUGH]
+    possible = [candidate for candidate in candidates if candidate.ruled_out is None]
+    likely = [candidate for candidate in possible if candidate.chance >= ENOUGH]
     if not likely:
-        best = max(open_lanes.values(), key=lambda candidate: candidate.chance)
+        best = max(possible, key=lambda candidate: candidate.chance)
         return best.lane, f"no lane is likely to be on time; {best.lane} has the best chance"
     best = min(likely, key=lambda candidate: inf if candidate.cost is None else candidate.cost)
     return best.lane, "the cheapest lane that is likely to be on time"

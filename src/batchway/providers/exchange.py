@@ -20,6 +20,7 @@ from yarl import URL
 from batchway import __version__
 from batchway.core.errors import UpstreamMalformed
 from batchway.ports import Outgoing
+from batchway.providers.patience import Patience
 
 READ_AHEAD = 256 * 1024
 """Bytes that are read ahead of who takes them: a whole answer mostly, and a bound for a stream that nobody reads."""
@@ -66,7 +67,7 @@ class Pool:
         """`connect_timeout` in seconds; `max_body`: bytes of a response's body that is read as a whole."""
         # How many calls run at once is for the planner to decide.
         self._connector = aiohttp.TCPConnector(limit=0)
-        self._timeout = aiohttp.ClientTimeout(sock_connect=connect_timeout)
+        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout)
         self._head = lru_cache(maxsize=MANY_HEADS)(_head)
         self._max_body = max_body
 
@@ -74,24 +75,34 @@ class Pool:
         """Close all connections, those in use as well."""
         await self._connector.close()
 
-    async def open(self, outgoing: Outgoing, *, silence: float | None, file: File | None = None) -> "Exchange":
+    async def open(
+        self,
+        outgoing: Outgoing,
+        *,
+        silence: float | None = None,
+        patience: Patience | None = None,
+        file: File | None = None,
+    ) -> "Exchange":
         """Send a request; the exchange once the head of its response is there, to be left as a context manager.
 
-        `silence`: seconds that may pass without a byte either way. `file`: in place of the request's body. Raises
-        aiohttp.ClientError, HttpProcessingError for what is not HTTP, TimeoutError for silence.
+        `silence`: seconds that may pass without a byte either way. `patience` bounds the exchange from the first byte
+        sent to the last received. `file`: in place of the request's body. Raises aiohttp.ClientError,
+        HttpProcessingError for what is not HTTP, TimeoutError.
         """
         try:
-            return await self._open(outgoing, silence, file)
+            return await self._open(outgoing, silence, patience, file)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
             if outgoing.method not in REPEATABLE:
                 raise
-            return await self._open(outgoing, silence, file)
+            return await self._open(outgoing, silence, patience, file)
 
-    async def _open(self, outgoing: Outgoing, silence: float | None, file: File | None) -> "Exchange":
+    async def _open(
+        self, outgoing: Outgoing, silence: float | None, patience: Patience | None, file: File | None
+    ) -> "Exchange":
         head, body = self._head(outgoing.method, outgoing.url, outgoing.headers), outgoing.body
-        exchange = Exchange(await self._connect(head.origin), silence, self._max_body)
+        exchange = Exchange(await self._connect(head.origin), silence, patience, self._max_body)
         try:
             if file is not None:
                 exchange.upload(_framed(head.text, file.length), _read(file.content))
@@ -117,15 +128,24 @@ class Pool:
 class Exchange:
     """A request that was sent, and its response: the head is there, the body is read as it comes."""
 
-    def __init__(self, connection: aiohttp.connector.Connection, silence: float | None, max_body: int) -> None:
+    def __init__(
+        self,
+        connection: aiohttp.connector.Connection,
+        silence: float | None,
+        patience: Patience | None,
+        max_body: int,
+    ) -> None:
         protocol = connection.protocol
         assert protocol is not None, "a connection from the pool is open"
         protocol.set_response_params(read_until_eof=True, read_timeout=silence, read_bufsize=READ_AHEAD)
         self._connection = connection
         self._protocol = protocol
+        self._patience = patience
         self._max_body = max_body
         self._uploading: asyncio.Task[None] | None = None
-        self._content: aiohttp.StreamReader
+        self._content: aiohttp.StreamReader | None = None
+        if patience is not None:
+            patience.begin(self)
         self.status: int
         self.headers: Mapping[str, str]
 
@@ -164,11 +184,13 @@ class Exchange:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece; the next piece is read from the network only when it is asked for."""
+        assert self._content is not None, "an open exchange has begun"
         while piece := await self._content.readany():
             yield piece
 
     async def body(self) -> bytes:
         """The whole body. Raises UpstreamMalformed past the bound: what a compressed one unpacks to is counted."""
+        assert self._content is not None, "an open exchange has begun"
         length = self.headers.get("content-length")
         if length is not None and int(length) > self._max_body:
             raise self._too_large()
@@ -196,14 +218,25 @@ class Exchange:
         """Keep the connection open for others if all was said on it, else hang up."""
         if self._uploading is not None and not self._uploading.done():
             self.abort()
-        else:
-            self._connection.release()
+            return
+        if self._patience is not None:
+            self._patience.end(self)
+        self._connection.release()
 
     def abort(self) -> None:
         """Hang up."""
         if self._uploading is not None:
             self._uploading.cancel()
+        if self._patience is not None:
+            self._patience.end(self)
         self._connection.close()
+
+    def give_up(self) -> None:
+        """It has taken too long: whoever reads is told so."""
+        late = aiohttp.SocketTimeoutError("the answer did not end in time")
+        self._protocol.set_exception(late)
+        if self._content is not None:
+            self._content.set_exception(late)
 
 
 def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> _Head:

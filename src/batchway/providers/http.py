@@ -5,7 +5,6 @@ else. aiohttp was chosen after measuring (bench/): pyreqwest 0.15 cannot hang up
 begun, and what nobody waits for any more must end at the provider too.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO, Self
@@ -16,6 +15,7 @@ from aiohttp.http import HttpProcessingError
 from batchway.core.errors import Theirs, Unreachable, UpstreamCut, UpstreamMalformed, UpstreamTimeout
 from batchway.ports import Incoming, Outgoing
 from batchway.providers.exchange import Exchange, File, Pool
+from batchway.providers.patience import Patience
 
 FAILURES = (aiohttp.ClientError, HttpProcessingError, TimeoutError)
 """How an exchange may fail."""
@@ -30,28 +30,24 @@ class HttpSender:
         self._connect_timeout = connect_timeout
         self._request_timeout = request_timeout
         self._max_body = max_body
-        self._opened: Pool | None = None
+        self._pool: Pool
+        self._patience: Patience
 
     async def __aenter__(self) -> Self:
-        self._opened = Pool(connect_timeout=self._connect_timeout, max_body=self._max_body)
+        self._pool = Pool(connect_timeout=self._connect_timeout, max_body=self._max_body)
+        self._patience = Patience(self._request_timeout)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        if self._opened is not None:
-            await self._opened.close()
-            self._opened = None
-
-    @property
-    def _pool(self) -> Pool:
-        assert self._opened is not None, "enter the sender before sending"
-        return self._opened
+        self._patience.close()
+        await self._pool.close()
 
     async def send(self, outgoing: Outgoing, timeout: float | None = None) -> Incoming:
         """Send, and read the whole response within the bounds."""
+        patience = self._patience if timeout is None else Patience(timeout)
         try:
-            async with asyncio.timeout(self._request_timeout if timeout is None else timeout):
-                with await self._pool.open(outgoing, silence=None) as exchange:
-                    return await _whole(exchange)
+            with await self._pool.open(outgoing, patience=patience) as exchange:
+                return await _whole(exchange)
         except FAILURES as error:
             raise translate(error, outgoing.url) from error
 

@@ -158,7 +158,7 @@ class OpenAIDialect:
     def report(self, headers: Mapping[str, str], now: float) -> Report | None:
         """The `x-ratelimit-*` headers and Retry-After (providers.md §13.3); None where there are none."""
         after = retry_after(headers)
-        requests, tokens = (headers.get(f"x-ratelimit-remaining-{what}") for what in ("requests", "tokens"))
+        requests, tokens = headers.get("x-ratelimit-remaining-requests"), headers.get("x-ratelimit-remaining-tokens")
         if requests is None and tokens is None:
             return Report(retry_after=after) if after is not None else None
         return Report(
@@ -235,12 +235,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms`, or from `retry-after` as seconds or as a date; None if neither can be read."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         given = headers.get(name)
-        if given is None:
-            continue
-        seconds = _number(given)
+        seconds = _number(given) if given is not None else None
         if seconds is not None:
             return max(0.0, seconds * unit)
-    return _until_date(headers)
+    return _until_date(headers) if "retry-after" in headers else None
 
 
 def _number(text: str) -> float | None:

@@ -36,23 +36,19 @@ async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    return await _gather(await receive(), receive, max_bytes)
-
-
-async def _gather(message: Message, receive: Receive, max_bytes: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while True:
+    more = True
+    while more:
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
-        piece = message.get("body", b"")
+        piece, more = message.get("body", b""), message.get("more_body", False)
         size += len(piece)
         if size > max_bytes:
             raise _too_large(max_bytes)
         pieces.append(piece)
-        if not message.get("more_body"):
-            return b"".join(pieces)
-        message = await receive()
+    return b"".join(pieces)
 
 
 def _too_large(max_bytes: int) -> TooLarge:
@@ -63,7 +59,7 @@ async def send_body(send: Send, status: int, headers: Headers, content: bytes) -
     """A whole response."""
     headers.append((b"content-length", b"%d" % len(content)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await write(send, content, more=False)
+    await send({"type": "http.response.body", "body": content})
 
 
 async def write(send: Send, content: bytes, *, more: bool) -> None:

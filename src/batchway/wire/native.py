@@ -10,8 +10,6 @@ from batchway.core.types import Fault, Via
 from batchway.wire import body, chat
 
 _encode = msgspec.json.Encoder().encode
-_NULL = msgspec.Raw(b"null")
-_COMPLETED = msgspec.Raw(b'"completed"')
 
 
 def instant(at: float) -> str:
@@ -37,17 +35,18 @@ def envelope(
     with_content: bool,
 ) -> bytes:
     """A chat.completion with our fields at its top level; the provider's others stay byte for byte."""
-    fields = body.fields(answer)
-    fields["request_id"] = body.raw(request_id)
-    fields["status"] = _COMPLETED
-    fields["provider"] = body.raw(provider)
-    fields["routed_via"] = body.raw(via)
-    fields["batch_id"] = body.raw(batch_id) if batch_id else _NULL
-    fields["completed_at"] = body.raw(instant(completed_at))
-    fields["error"] = _NULL
+    ours = {
+        "request_id": request_id,
+        "status": "completed",
+        "provider": provider,
+        "routed_via": via,
+        "batch_id": batch_id,
+        "completed_at": instant(completed_at),
+        "error": None,
+    }
     if with_content:
-        fields["content"] = body.raw(chat.content(answer))
-    return body.join(fields)
+        ours["content"] = chat.content(answer)
+    return _encode(body.fields(answer) | ours)
 
 
 def pending(request_id: str) -> bytes:
