@@ -10,6 +10,7 @@ from batchway.core.commands import (
     Book,
     Call,
     Cancel,
+    Command,
     Fit,
     FormJob,
     Join,
@@ -133,6 +134,42 @@ def test_what_lands_is_told_at_half_price() -> None:
     assert isinstance(book, Book) and isinstance(reply, Reply)
     assert (book.charge.via, book.charge.call_id) == ("batch", form.job_id)
     assert (reply.via, reply.batch_id) == ("batch", form.job_id)
+
+
+def charges(commands: list[Command]) -> list[tuple[str, str, int | None, bool]]:
+    booked = [(each.charge, each.on_disk) for each in commands if isinstance(each, Book)]
+    return [(charge.request_id, charge.via, charge.cost, on_disk) for charge, on_disk in booked]
+
+
+def test_a_twin_is_charged_and_recorded_itself_though_the_first_has_left() -> None:
+    desk = desk_of(cache_ttl=0)
+    desk.ask(priority="low", detached=True, durable=True)
+    desk.tell(facts.Looked("ask-1"))
+    desk.tell(facts.Saved("ask-1"))
+    desk.ask(priority="low")
+    form = only(desk.tell(facts.TimePassed(), after=30), FormJob)
+    assert isinstance(form, FormJob)
+
+    commands = desk.tell(facts.Landed("ask-1", form.job_id, desk.answer()))
+
+    assert charges(commands) == [("ask-1", "batch", 1_400_000_000, True), ("ask-2", "coalesced", 0, False)]
+    reply = reply_of(commands)
+    assert (reply.request.id, reply.via, reply.cost, reply.on_disk) == ("ask-2", "coalesced", 0, False)
+
+
+def test_who_asks_again_by_the_same_id_is_neither_charged_nor_saves_anything() -> None:
+    desk = desk_of()
+    desk.ask(named=True, durable=True, id="mine")
+    desk.tell(facts.Looked("ask-1"))
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    desk.ask(named=True, durable=True, id="mine")
+    desk.finish(call)
+
+    commands = desk.tell(facts.Kept("ask-1"))
+
+    assert charges(commands) == [("mine", "direct", 1_400_000_000, True)]
+    told = [(each.via, each.cost, each.saved) for each in commands if isinstance(each, Reply)]
+    assert told == [("direct", 1_400_000_000, 0), ("coalesced", 0, 0)]
 
 
 def test_a_fault_that_lands_is_told() -> None:

@@ -5,7 +5,7 @@ from msgspec import structs
 from tests.core.desk import LOST, OVERLOADED, WRONG, Desk, call_of, only
 
 from batchway.core import facts
-from batchway.core.commands import Book, Call, Command, Refuse, Reply
+from batchway.core.commands import Book, Call, Command, Look, Refuse, Reply
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers
 from batchway.core.settlement import OVERHEAD
@@ -65,6 +65,23 @@ def test_the_full_window_closes_at_once() -> None:
     desk = Desk(POLICY)
     early = [command for text in "abcd" for command in ask(desk, text)]
     assert len(call_of(early).requests) == 4
+
+
+def test_parts_that_nobody_wants_any_more_are_each_charged() -> None:
+    desk = Desk(structs.replace(POLICY, store=True))
+    asked = [command for text in "abc" for command in ask(desk, text, durable=True)]
+    saves = [command for command in asked if isinstance(command, Look)]
+    for look in saves:
+        desk.tell(facts.Looked(look.request.ask))
+        desk.tell(facts.Saved(look.request.ask))
+    call = call_of(desk.tell(facts.TimePassed(), after=0.05))
+    for request in call.requests[:2]:
+        desk.tell(facts.Withdrawn(request.ask))
+
+    books = [each.charge for each in desk.tell(packed("A", "B", "C", call=call)) if isinstance(each, Book)]
+
+    assert [(book.request_id, book.counterfactual) for book in books] == [(OVERHEAD, 0)] * 2
+    assert len({book.call_id for book in books}) == 2, "one would be taken for the other"
 
 
 def test_the_parts_are_charged_and_compared_with_calls_of_their_own() -> None:

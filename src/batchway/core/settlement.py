@@ -33,20 +33,30 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
 
 
 def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
-    """The first caller pays and the others share; with no caller left, `request` (what was sent) is charged all the
-    same, and nobody is told: it is recorded, where that was not done already."""
-    out: list[Command] = []
-    for number, caller in enumerate(callers or (request,)):
-        via: Via = "coalesced" if number else bill.lane
-        cost = 0 if number else bill.cost
-        on_disk = bill.on_disk and number == 0
-        out += book(caller, bill.call_id, via, answer.usage, cost, bill.worth, now, on_disk=on_disk)
-        reply = _reply(caller, answer, bill, first=number == 0)
-        if callers:
-            out.append(reply)
-        elif not on_disk:
-            out.append(Record(ending=reply, why=UNHEARD))
+    """One pays, and the others share; who asks again by the payer's own id is no other, and costs and saves nothing.
+
+    `request` is what was sent. It pays where that is on disk already, whether its caller still waits or not; else the
+    first caller does. With no caller left it is charged all the same, and recorded, where that was not done already.
+    """
+    payer = _payer(request, callers, on_disk=bill.on_disk)
+    charged = book(payer, bill.call_id, bill.lane, answer.usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
+    out: list[Command] = [*charged]
+    for caller in callers:
+        first = caller is payer
+        again = not first and caller.id == payer.id
+        if not (first or again):
+            out += book(caller, bill.call_id, "coalesced", answer.usage, 0, bill.worth, now)
+        out.append(_reply(caller, answer, bill, first=first, again=again))
+    if not (callers or bill.on_disk):
+        out.append(Record(ending=_reply(payer, answer, bill, first=True, again=False), why=UNHEARD))
     return out
+
+
+def _payer(request: Request, callers: Sequence[Request], *, on_disk: bool) -> Request:
+    """Whose request it is that is charged."""
+    if not on_disk:
+        return callers[0] if callers else request
+    return next((caller for caller in callers if caller.id == request.id), request)
 
 
 def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Keep:
@@ -67,7 +77,8 @@ def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Ke
     )
 
 
-def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool) -> Reply:
+def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool, again: bool) -> Reply:
+    """`again`: it is the very request of the first caller, which saves nothing twice."""
     paid = bill.cost if first else 0
     if first and paid is not None:
         paid += bill.spent
@@ -77,7 +88,7 @@ def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool) -> Reply
         via=bill.lane if first else "coalesced",
         why=bill.why if first else "shares its twin's answer",
         cost=paid,
-        saved=bill.worth - paid if bill.worth is not None and paid is not None else None,
+        saved=0 if again else bill.worth - paid if bill.worth is not None and paid is not None else None,
         packed=bill.packed,
         fitted=bill.fitted,
         batch_id=bill.call_id if bill.lane == "batch" else None,

@@ -49,7 +49,9 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
     request = seat.request
     cost = charged(answer.usage, request, flight.lane, plan.catalog, length=length)
     if not seat.open:
-        plan.out += book(request, flight.call_id, flight.lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
+        # Of a packed call several may be for nothing: each has a call id of its own.
+        call_id = flight.call_id if len(flight.seats) == 1 else f"{flight.call_id}-{request.ask}"
+        plan.out += book(request, call_id, flight.lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
         packing.saved(plan, request, -(cost or 0))
         return
     alone = answer.usage

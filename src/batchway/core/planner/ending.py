@@ -33,8 +33,8 @@ def kept(plan: Plan, fact: facts.Kept) -> None:
 def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
     callers = plan.seats.close(seat)
     if isinstance(result, Fault):
-        for number, caller in enumerate(callers):
-            on_disk = bill.on_disk and number == 0
+        for caller in callers:
+            on_disk = bill.on_disk and caller.id == seat.request.id
             plan.out.append(Refuse(request=caller, fault=result, why=bill.why, on_disk=on_disk))
         if not (callers or bill.on_disk):
             refuse = Refuse(request=seat.request, fault=result, why=bill.why)
