@@ -1,6 +1,7 @@
 """OpenAI's dialect: its routes, its keys, its errors. Compatible vendors speak it under their own prefix."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,7 @@ from batchway.sandbox.openai.models import list_models, show_model
 from batchway.sandbox.openai.parameters import JSON
 from batchway.sandbox.openai.reading import error_object
 from batchway.sandbox.openai.responses import respond
+from batchway.sandbox.openai.stored import COMPLETIONS, RESPONSES, Stored
 from batchway.sandbox.state import Sandbox
 
 BEARER = b"bearer "
@@ -37,12 +39,14 @@ class OpenAI:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._allowance = Allowance(sandbox)
+        stored = Stored()
         self._routes = {
-            ("POST", "/v1/chat/completions"): Route("chat", self._charged(complete)),
+            ("POST", COMPLETIONS): Route("chat", stored.keeping(self._charged(complete), partial(complete, sandbox))),
             ("POST", "/v1/embeddings"): Route("embeddings", self._charged(embed)),
-            ("POST", "/v1/responses"): Route("responses", self._charged(respond)),
+            ("POST", RESPONSES): Route("responses", stored.keeping(self._charged(respond), partial(respond, sandbox))),
             ("GET", "/v1/models"): Route("models", lambda _: list_models(sandbox)),
             **_batch_routes(sandbox),
+            **stored.routes(),
         }
         self._one_model = Route("models", lambda visit: show_model(sandbox, visit))
 
@@ -111,6 +115,7 @@ def _batch_routes(sandbox: Sandbox) -> dict[tuple[str, str], Route]:
 
 
 def _without_id(path: str) -> str:
-    """`/v1/files/file-1/content` becomes `/v1/files/{id}/content`."""
+    """`/v1/files/file-1/content` becomes `/v1/files/{id}/content`; completions have a step more before their id."""
     steps = path.split("/")
-    return "/".join((*steps[:3], ID, *steps[4:]))
+    at = 4 if path.startswith(COMPLETIONS) else 3
+    return "/".join((*steps[:at], ID, *steps[at + 1 :]))
