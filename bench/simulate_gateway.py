@@ -63,7 +63,7 @@ def _show(profile: str, requests: int, found: dict[str, Any]) -> None:
 def _measure(profile: str, number: int) -> dict[str, Any]:
     settings = load_settings({}, environment={}).settings
     lab, outcome, setup = make_lab(settings, seed=1), Outcome(), named(profile)
-    simulation = lab.simulation(setup, outcome)
+    simulation = lab.simulation(setup, outcome, watch=outcome.watch)
     memory, fill = [], Defaults(setup.requests)
     began, began_cpu = time.perf_counter(), time.process_time()
     for order, request in enumerate(_day(number)):

@@ -37,7 +37,7 @@ class Everything:
 
 def run(setup: Setup, *requests: Recorded, where: Lab | None = None) -> tuple[Outcome, Everything]:
     outcome, everything = Outcome(), Everything()
-    simulation = (where or lab()).simulation(setup, outcome, listeners=[everything])
+    simulation = (where or lab()).simulation(setup, outcome, everything, watch=outcome.watch)
     simulation.run(map(Defaults(setup.requests), requests))
     return outcome, everything
 
@@ -173,7 +173,7 @@ def digest(seed: int, profile: str, count: int) -> str:
     """A hash of everything that is heard in a run, in its order."""
     everything, outcome, setup = Everything(), Outcome(), named(profile)
     rough = Conditions(failing=0.05, untold=0.1, row_failing=0.05)
-    simulation = lab(rough, seed=seed).simulation(setup, outcome, listeners=[everything])
+    simulation = lab(rough, seed=seed).simulation(setup, outcome, everything, watch=outcome.watch)
     simulation.run(map(Defaults(setup.requests), mixed(count)))
     whole = hashlib.sha256()
     for event in everything.heard:

@@ -241,7 +241,7 @@ def run_offline(live: Doing, served: Gateway) -> tuple[Doing, Came]:
     )
     setup = Setup(name="live", profile="transparent", policy=served.planner.policy)
     world = Sandboxed(sandbox, served.dialects)
-    simulation = where.simulation(setup, outcome, world=world, listeners=[doing], dice=Random(11))
+    simulation = where.simulation(setup, outcome, doing, world=world, dice=Random(11))
     simulation.run(live.requests)
     return doing, outcome
 

@@ -70,6 +70,15 @@ def test_a_prompt_is_made_of_it_that_keeps_all_that_is_no_text() -> None:
     assert prompt.texts == () and prompt.last_user is None and prompt.system == ""
 
 
+def test_a_conversation_is_known_by_its_turns() -> None:
+    talk = prompt_of(traits_of(asked("s", "one", "two", "three")), "m", tokens=9, answer=1)
+    question = prompt_of(traits_of(asked("s", "one")), "m", tokens=9, answer=1)
+    assert (talk.outline and talk.outline.tolerance, question.outline and question.outline.tolerance) == (
+        "low",
+        "medium",
+    )
+
+
 def test_what_a_request_asked_of_the_gateway_is_kept() -> None:
     found = traits_of(request(reuse="all", packing="always", optimize="fit"))
     assert (found.reuse, found.packing, found.optimize) == ("all", "always", "fit")

@@ -1,6 +1,7 @@
 """The lab: joins planner, world, jobs and outcome for one policy, and lets it answer a trace."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from itertools import count
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from batchway.core.catalog import Catalog
 from batchway.core.job import BatchTerms, JobPolicy
 from batchway.core.limits import Dice
 from batchway.core.planner import Planner
+from batchway.core.planner.plan import Watch
 from batchway.core.rescue import RescueRule
 from batchway.core.router import Offers
 from batchway.core.tokens import TokenCounts
@@ -23,9 +25,10 @@ from batchway.settings import Settings
 from batchway.simulate.driver import Simulation
 from batchway.simulate.jobs import Jobs
 from batchway.simulate.luck import Luck
+from batchway.simulate.modelled import Modelled
 from batchway.simulate.outcome import Outcome
 from batchway.simulate.policies import Defaults, Setup
-from batchway.simulate.world import Conditions, Modelled, World
+from batchway.simulate.world import Conditions, World
 
 
 class LuckyDice:
@@ -58,17 +61,21 @@ class Lab(Struct, frozen=True, kw_only=True):
     turnarounds: Callable[[], Turnarounds] = Turnarounds
     """What is known of batches at the start."""
 
+    def luck(self) -> Luck:
+        """The same for every policy."""
+        return Luck(self.seed)
+
     def simulation(
         self,
         setup: Setup,
-        outcome: Outcome,
-        *,
+        *listeners: Listener,
+        watch: Watch | None = None,
         world: World | None = None,
-        listeners: Sequence[Listener] = (),
         dice: Dice | None = None,
     ) -> Simulation:
-        """A run that is about to begin. `world`, `dice`: others than conditions and seed make."""
-        luck = Luck(self.seed)
+        """A run that is about to begin. `watch` looks on as windows close; `world`, `dice`: others than conditions and
+        seed make."""
+        luck = self.luck()
         world = world or Modelled(self.conditions, luck)
         counts = self.counts()
         planner = Planner(
@@ -78,7 +85,7 @@ class Lab(Struct, frozen=True, kw_only=True):
             counts=counts,
             ids=counting("call-"),
             dice=dice or LuckyDice(luck, "planner"),
-            watch=outcome.watch,
+            watch=watch,
             turnarounds=self.turnarounds(),
         )
         jobs = Jobs(
@@ -90,7 +97,7 @@ class Lab(Struct, frozen=True, kw_only=True):
             ids=counting("job-"),
             dice=LuckyDice(luck, "jobs"),
         )
-        return Simulation(planner, world, jobs, [outcome, *listeners], count=counts.text)
+        return Simulation(planner, world, jobs, listeners, count=counts.text)
 
     def rehearse(
         self,
@@ -106,9 +113,9 @@ class Lab(Struct, frozen=True, kw_only=True):
         `measured`: seconds that batches took, where that is known.
         """
         outcomes = [Outcome() for _ in setups]
-        worlds = [Modelled(self.conditions, Luck(self.seed), measured=measured) for _ in setups]
+        worlds = [Modelled(self.conditions, self.luck(), measured=measured) for _ in setups]
         runs = [
-            (self.simulation(setup, outcome, world=world), Defaults(setup.requests, before))
+            (self.simulation(setup, outcome, watch=outcome.watch, world=world), Defaults(setup.requests, before))
             for setup, outcome, world in zip(setups, outcomes, worlds, strict=True)
         ]
         for request in requests:
@@ -125,13 +132,13 @@ def counting(prefix: str) -> Callable[[], str]:
     return lambda: f"{prefix}{next(numbers)}"
 
 
-def make_lab(settings: Settings, *, conditions: Conditions | None = None, seed: int = 0) -> Lab:
-    """The lab of these settings: every provider can be used, as if each had a key, at the shipped prices."""
+def make_lab(settings: Settings, *, conditions: Conditions | None = None, seed: int = 0, today: date = AS_OF) -> Lab:
+    """The lab of these settings: every provider can be used, as if each had a key. `today`: whose prices hold."""
     found = accounts(settings, sandbox="http://nowhere.invalid")
     batching = {name: batch_account(account, settings) for name, account in found.items()}
     offers = {name: offers_of(account, given_of(settings, name).max_in_flight, None) for name, account in found.items()}
     return Lab(
-        catalog=Catalog(finder(AS_OF, settings.models)),
+        catalog=Catalog(finder(today, settings.models)),
         offers=offers,
         terms={name: made.dialect.terms for name, made in batching.items() if made is not None},
         conditions=conditions or Conditions(),

@@ -204,6 +204,18 @@ class Defaults:
         self._changed = [(name, then, now) for name, (then, now) in pairs.items() if then != now]
         self._deadline = None if after.deadline is None else float(after.deadline)
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What it may change."""
+        changed = frozenset([name for name, _, _ in self._changed])
+        return changed if self._deadline is None else changed | {"deadline"}
+
+    def touch(self, request: Request) -> bool:
+        """Whether it changes this request."""
+        if self._deadline is not None and request.deadline is None:
+            return True
+        return any(getattr(request, name) == then for name, then, _ in self._changed)
+
     def __call__(self, request: Request) -> Request:
         changes: dict[str, Any] = {name: now for name, then, now in self._changed if getattr(request, name) == then}
         if self._deadline is not None and request.deadline is None:

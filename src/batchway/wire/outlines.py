@@ -21,6 +21,8 @@ class Traits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Length of the last user text."""
     text: int = 0
     """Length of all texts."""
+    turns: int = 0
+    """Texts but for the system's."""
     stream: bool = False
     temperature: float | None = None
     seed: int | None = None
@@ -39,6 +41,7 @@ def traits_of(request: Request) -> Traits:
         kin=_kin(request.endpoint, prompt),
         item=len(prompt.last_user or ""),
         text=sum(map(len, prompt.texts)),
+        turns=len(prompt.texts) - (1 if prompt.system and len(prompt.texts) > 1 else 0),
         stream=prompt.stream,
         temperature=prompt.temperature,
         seed=prompt.seed,
@@ -58,8 +61,8 @@ def prompt_of(traits: Traits, model: str, *, tokens: int, answer: int) -> Prompt
         kin=traits.kin,
         item=max(1, round(tokens * share)) if traits.kin else None,
         answer=answer,
-        # What the words say is gone; that somebody reads along is not.
-        tolerance="low" if traits.stream else "medium",
+        # As `core.analysis` finds it where no word says more: somebody reads along, or talks.
+        tolerance="low" if traits.stream or traits.turns > 2 else "medium",
     )
     return Prompt(
         model=model,
