@@ -58,6 +58,16 @@ def test_a_late_answer_leaves_only_its_late_charge(connection: Connection) -> No
     assert [(booked.call_id, booked.cost, booked.counterfactual) for booked in late] == [("call-a-1", 50, 0)]
 
 
+def test_what_is_written_again_after_a_commit_in_doubt_is_not_late(connection: Connection) -> None:
+    requests.save(connection, [entry("a-1"), entry("a-2")])
+    answers.add(connection, [result("a-1")])
+
+    assert answers.add(connection, [result("a-1"), result("a-2")]) == [False, True]
+
+    assert charges.of_request(connection, "t", "overhead") == []
+    assert charges.of_request(connection, "t", "a-1") == [charge("call-a-1")]
+
+
 def test_of_two_answers_at_once_the_first_counts(connection: Connection) -> None:
     requests.save(connection, [entry("a-1"), entry("a-2")])
 

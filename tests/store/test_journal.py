@@ -77,6 +77,26 @@ async def test_a_saved_request_waits_with_its_terms(journal: StoreJournal, datab
     assert await database.read(requests.unseated, OWNER, NOW + 1) == ["a-1"]
 
 
+async def test_what_ends_after_another_answer_is_overhead(journal: StoreJournal, database: Database) -> None:
+    packs = [request(f"a-{number}") for number in range(2)]
+    for asked in packs:
+        await journal.save(save(asked))
+        await journal.keep(keep(asked, answer("first")))
+    late = [replace(keep(asked, answer("late")), call_id="rescue", packed=2) for asked in packs]
+
+    for each in late:
+        again = replace(each, charges=tuple(replace(charge, call_id="rescue") for charge in each.charges))
+        for _ in range(2):
+            await journal.keep(again)
+
+    booked = await database.read(charges.of_request, "t", "overhead")
+    assert [(each.call_id, each.cost, each.counterfactual) for each in booked] == [
+        ("rescue-a-0", 50, 0),
+        ("rescue-a-1", 50, 0),
+    ]
+    assert len(await database.read(charges.of_request, "t", "a-0")) == 1
+
+
 async def test_only_what_waits_in_the_batch_lane_is_rescued(journal: StoreJournal, database: Database) -> None:
     await journal.save(save(request(deadline=NOW + 100), lane="direct"))
 
@@ -155,7 +175,8 @@ async def test_of_two_ends_the_first_counts_and_both_are_charged(journal: StoreJ
     await journal.keep(replace(keep(asked, answer("late")), charges=(charge("call-2", "a-1"),)))
 
     assert await journal.outcomes(["a-1", "a-9"]) == {"a-1": ("", answer())}
-    assert len(await database.read(charges.of_request, "t", "a-1")) == 2
+    for paid in ("a-1", "overhead"):
+        assert len(await database.read(charges.of_request, "t", paid)) == 1
 
 
 async def test_outcomes_name_the_job_that_brought_them(journal: StoreJournal) -> None:

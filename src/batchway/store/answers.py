@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
 from batchway.core.fingerprint import cacheable, reusable
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
-from batchway.store.charges import book
+from batchway.store.charges import book, booked_before, key_of
 from batchway.store.chunks import chunks
 from batchway.store.requests import Entry, save_answered
 from batchway.store.tables import answers, is_pending, requests
@@ -97,7 +97,7 @@ def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
         asks = [result.ask for result, was in zip(results, first, strict=True) if was and status_of(result) == status]
         for some in chunks(asks):
             connection.execute(update(requests).where(requests.c.ask.in_(some)).values(status=status))
-    book(connection, _booked(results, first))
+    book(connection, _booked(connection, results, first))
     return first
 
 
@@ -108,7 +108,7 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
         _row(each.result, _shared(each.entry.request), each.entry.retention, bodies=each.bodies) for each in records
     ]
     connection.execute(insert(answers), rows)
-    book(connection, _booked([each.result for each in records], [True] * len(records)))
+    book(connection, [charge for each in records for charge in each.result.charges])
 
 
 def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
@@ -120,9 +120,9 @@ def find_shared(
     connection: Connection, tenant: str, fingerprint: str, since: float, until: float | None = None
 ) -> Stored | None:
     """The tenant's newest request that was answered in this time and may serve others that ask the same."""
-    same = requests.c.tenant == tenant, answers.c.fingerprint == fingerprint, answers.c.finished_at >= since
+    same = [requests.c.tenant == tenant, answers.c.fingerprint == fingerprint, answers.c.finished_at >= since]
     if until is not None:
-        same = *same, answers.c.finished_at <= until
+        same.append(answers.c.finished_at <= until)
     newest = FOUND.where(*same, answers.c.body.is_not(None)).order_by(answers.c.finished_at.desc()).limit(1)
     read = connection.execute(newest).one_or_none()
     return None if read is None else read_stored(read)
@@ -154,11 +154,13 @@ def _lock(connection: Connection, asks: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _booked(results: Sequence[Result], first: Sequence[bool]) -> list[Charge]:
-    return [
-        charge
-        for result, was in zip(results, first, strict=True)
-        for charge in (result.charges if was else result.late_charges)
+def _booked(connection: Connection, results: Sequence[Result], first: Sequence[bool]) -> list[Charge]:
+    """What was the first before is written again where its commit was in doubt: it is not late, but booked already."""
+    late = [result for result, was in zip(results, first, strict=True) if not was and result.late_charges]
+    known = booked_before(connection, [charge for result in late for charge in result.charges]) if late else frozenset()
+    booked = [charge for result, was in zip(results, first, strict=True) if was for charge in result.charges]
+    return booked + [
+        charge for result in late if known.isdisjoint(map(key_of, result.charges)) for charge in result.late_charges
     ]
 
 

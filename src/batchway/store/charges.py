@@ -11,6 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, case, func, select
 
 from batchway.core.types import Charge, Usage, Via
+from batchway.store.chunks import chunks
 from batchway.store.connections import insert_new
 from batchway.store.requests import readable
 from batchway.store.tables import charges
@@ -53,6 +54,20 @@ def book(connection: Connection, booked: Sequence[Charge]) -> None:
         connection.execute(
             insert_new(connection, charges).on_conflict_do_nothing(), [_row(charge) for charge in booked]
         )
+
+
+def key_of(charge: Charge) -> tuple[str, str, str]:
+    """What tells it apart from all others."""
+    return charge.call_id, charge.tenant, charge.request_id
+
+
+def booked_before(connection: Connection, some: Sequence[Charge]) -> frozenset[tuple[str, str, str]]:
+    """The keys of those that are there."""
+    key = charges.c.call_id, charges.c.tenant, charges.c.request_id
+    found: set[tuple[str, str, str]] = set()
+    for calls in chunks(list({charge.call_id for charge in some})):
+        found |= {tuple(read) for read in connection.execute(select(*key).where(charges.c.call_id.in_(calls)))}
+    return frozenset(found)
 
 
 def of_request(connection: Connection, tenant: str, request_id: str) -> list[Charge]:
