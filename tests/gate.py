@@ -15,6 +15,7 @@ from batchway.ports import Clock
 from batchway.sandbox import Sandbox, faults
 from batchway.sandbox.ledger import Line
 from batchway.server import serving
+from batchway.server.connections import KEEP_ALIVE
 from batchway.server.connections import PATIENCE as IDLE
 from batchway.settings import Settings
 
@@ -114,6 +115,7 @@ async def open_gate(
     environment: Mapping[str, str] | None = None,
     keyless: bool = False,
     patience: float = IDLE,
+    keep_alive: float = KEEP_ALIVE,
     **flags: Any,
 ) -> AsyncIterator[Gate]:
     """A gateway with these settings. `keyless`: it has no provider keys, and openai's base URL is the sandbox's."""
@@ -124,8 +126,9 @@ async def open_gate(
             given["OPENAI_BASE_URL"] = f"{upstream}/v1"
         settings = settings_of(given, **flags)
         stand_in = None if keyless or "OPENAI_BASE_URL" in given else upstream
+        serve = serving.serve(settings, sandbox=stand_in, clock=clock, patience=patience, keep_alive=keep_alive)
         async with (
-            serving.serve(settings, sandbox=stand_in, clock=clock, patience=patience) as (address, gateway),
+            serve as (address, gateway),
             httpx2.AsyncClient(base_url=address, timeout=30) as http,
         ):
             yield Gate(address, gateway, world, upstream, http)

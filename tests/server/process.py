@@ -59,12 +59,12 @@ class Process:
 
 @asynccontextmanager
 async def batchway(*arguments: str, environment: Mapping[str, str], folder: str) -> AsyncIterator[Process]:
-    """A process with these variables alone. What is left of it at the end is killed."""
+    """A process with these variables alone, whose user's data are in this folder. What is left of it is killed."""
     process = Process(
         await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "batchway", *arguments),
-            env=dict(environment),
+            env={"XDG_DATA_HOME": folder, **environment},
             cwd=folder,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

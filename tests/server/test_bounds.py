@@ -125,9 +125,18 @@ async def test_only_so_many_are_inside() -> None:
 
 
 async def test_connections_that_never_ask_are_closed_and_harm_nobody() -> None:
-    async with open_gate(patience=0.5) as gate, wire(gate) as silent, wire(gate) as slow, wire(gate) as second:
+    async with (
+        open_gate(patience=0.5) as gate,
+        wire(gate) as silent,
+        wire(gate) as slow,
+        wire(gate) as second,
+        wire(gate) as resting,
+    ):
+        asking = f"GET /health HTTP/1.1\r\nhost: {gate.host}\r\n\r\n".encode()
+        resting[1].write(asking)
+        assert await status(resting[0]) == 200
         slow[1].write(b"POST / HTTP/1.1\r\nhost: x\r\nx-slow: ")
-        second[1].write(f"GET /health HTTP/1.1\r\nhost: {gate.host}\r\n\r\n".encode())
+        second[1].write(asking)
         assert await status(second[0]) == 200
         second[1].write(b"GET /heal")
         gate.fault({"kind": "delay", "seconds": 1.5})
@@ -138,6 +147,27 @@ async def test_connections_that_never_ask_are_closed_and_harm_nobody() -> None:
             rest = await second[0].read()
         assert rest.count(b"uptime_seconds") == 1, "its first request was answered, its half second one hung up on"
         assert (await working).status_code == 200, "who waits for an answer is no idler"
+        resting[1].write(asking.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        async with asyncio.timeout(10):
+            assert (await resting[0].read()).count(b"uptime_seconds") == 2, "between two requests it may rest longer"
+
+
+async def test_a_connection_is_kept_open_so_long_between_requests() -> None:
+    async with open_gate(keep_alive=0.5) as gate, wire(gate) as kept, wire(gate) as silent:
+        kept[1].write(f"GET /health HTTP/1.1\r\nhost: {gate.host}\r\n\r\n".encode())
+        assert await status(kept[0]) == 200
+        async with asyncio.timeout(10):
+            assert b"uptime_seconds" in await kept[0].read(), "it was answered, and then hung up on"
+        silent[1].write(head(gate, path="/health", method="GET"))
+        assert await status(silent[0]) == 200, "who has not asked yet has more time"
+
+
+async def test_requests_sent_at_once_are_answered_in_turn(gate: Gate) -> None:
+    async with wire(gate) as (reader, writer):
+        asking = f"GET /health HTTP/1.1\r\nhost: {gate.host}\r\n\r\n".encode()
+        writer.write(asking * 2 + head(gate, path="/health", method="GET"))
+        async with asyncio.timeout(10):
+            assert (await reader.read()).count(b"uptime_seconds") == 3
 
 
 async def test_a_head_that_never_ends_is_hung_up_on(gate: Gate) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -13,11 +13,16 @@ PATIENCE = 30.0
 """Seconds that a connection may be idle where uvicorn has no bound. Whoever opens connections and never asks, or sends
 a header an hour, would keep them until our file descriptors are used up."""
 
+KEEP_ALIVE = 75.0
+"""Seconds that a connection stays open between two requests: longer than SDKs keep theirs, so that no reused one dies
+under them."""
+
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, hung up on when a head grows past all measure: nobody else counts it."""
 
     head_size = 0
+    """Bytes since the last request's head: of its body, or of the next head."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -29,6 +34,16 @@ class Connection(HttpToolsProtocol):
         if self.head_size > MAX_HEAD:
             self.transport.abort()
 
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for its timer that ends the wait for the next request: one for each answer would cost as
+        much as reading the request. `Idlers` bound that wait."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
 
 class _Cycle(Protocol):
     response_complete: bool
@@ -39,38 +54,53 @@ class Watched(Protocol):
 
     cycle: _Cycle | None
     """The last request whose head was complete; None before the first."""
-    timeout_keep_alive_task: asyncio.TimerHandle | None
-    """Bounds the wait for the next request; ends with the first byte that comes."""
+    head_size: int
+    """Bytes of the next head that have come."""
     transport: asyncio.Transport
+
+
+class _Rest(NamedTuple):
+    """A connection at rest: after which request, with a head begun or not, and since when."""
+
+    cycle: _Cycle | None
+    begun: bool
+    since: float
 
 
 class Idlers:
     """Finds and hangs up on those that wait for a head too long, or do not read the end of what was sent to them.
 
-    Requests pay nothing for it: whether a connection idles can be seen from outside, at any time. `patience`: seconds.
+    Requests pay nothing for it: whether a connection idles can be seen from outside, at any time.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, keep_alive: float) -> None:
+        """Seconds: `patience` with who never asked, is in the middle of a head, or does not read; `keep_alive` between
+        two requests."""
         self._patience = patience
-        self._since: dict[Watched, tuple[_Cycle | None, float]] = {}
+        self._keep_alive = keep_alive
+        self._rests: dict[Watched, _Rest] = {}
 
     def sweep(self, connections: Iterable[object], now: float) -> None:
         """Look at all connections. `now`: seconds of a steady clock."""
-        since: dict[Watched, tuple[_Cycle | None, float]] = {}
+        rests: dict[Watched, _Rest] = {}
         for connection in cast("Iterable[Watched]", connections):
-            if not _idles(connection):
+            bound = self._bound(connection)
+            if bound is None:
                 continue
-            before = self._since.get(connection)
+            rest = _Rest(connection.cycle, connection.head_size > 0, now)
+            before = self._rests.get(connection, rest)
             # With another request in between it has begun to idle anew.
-            same = before is not None and before[0] is connection.cycle
-            since[connection] = before if before is not None and same else (connection.cycle, now)
-            if now - since[connection][1] >= self._patience:
+            rest = before if before[:2] == rest[:2] else rest
+            rests[connection] = rest
+            if now - rest.since >= bound:
                 connection.transport.abort()
-        self._since = since
+        self._rests = rests
 
-
-def _idles(connection: Watched) -> bool:
-    cycle = connection.cycle
-    if cycle is None or connection.transport.is_closing():
-        return True
-    return cycle.response_complete and connection.timeout_keep_alive_task is None
+    def _bound(self, connection: Watched) -> float | None:
+        """Seconds that it may go on as it is; None: it works."""
+        cycle = connection.cycle
+        if cycle is None or connection.transport.is_closing():
+            return self._patience
+        if not cycle.response_complete:
+            return None
+        return self._patience if connection.head_size else self._keep_alive

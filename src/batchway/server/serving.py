@@ -17,11 +17,8 @@ from batchway.core.errors import Refusal, SettingsError
 from batchway.ports import Clock, Listener
 from batchway.server import app
 from batchway.server.access import Access
-from batchway.server.connections import PATIENCE, Connection, Idlers
+from batchway.server.connections import KEEP_ALIVE, PATIENCE, Connection, Idlers
 from batchway.settings import Settings
-
-KEEP_ALIVE = 75
-"""Seconds that an idle connection stays open: longer than SDKs keep theirs, so that no reused one dies under them."""
 
 BACKLOG = 2048
 
@@ -38,11 +35,11 @@ _log = structlog.get_logger()
 class _Server(uvicorn.Server):
     """uvicorn's server, which on stopping also drains the engine: whoever waits gets an answer or a clear fault."""
 
-    def __init__(self, config: uvicorn.Config, served: Gateway, patience: float) -> None:
+    def __init__(self, config: uvicorn.Config, served: Gateway, idlers: Idlers) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._served = served
-        self._idlers = Idlers(patience)
+        self._idlers = idlers
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,6 +69,7 @@ async def serve(
     listeners: Sequence[Listener] = (),
     clock: Clock | None = None,
     patience: float = PATIENCE,
+    keep_alive: float = KEEP_ALIVE,
 ) -> AsyncIterator[tuple[str, Gateway]]:
     """Serve within the running loop; gives the base address and the gateway. Leaving drains it.
 
@@ -82,7 +80,8 @@ async def serve(
         access = app.make_access(served)
         access.know(await served.stored_keys())
         check_address(settings, keyed=access.keyed)
-        server = _Server(_config(app.build(served, access), settings), served, patience)
+        idlers = Idlers(patience, keep_alive)
+        server = _Server(_config(app.build(served, access), settings), served, idlers)
         following = asyncio.create_task(_follow_keys(served, access))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
@@ -199,7 +198,6 @@ def _config(application: app.App, settings: Settings) -> uvicorn.Config:
         date_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
         # The engine's drain refuses whoever still waits; this only bounds writing to those who do not read.
         timeout_graceful_shutdown=int(settings.drain_timeout) + 5,
     )
