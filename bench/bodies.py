@@ -28,6 +28,19 @@ def varied(numbers: Iterator[int], **fields: object) -> Iterator[bytes]:
         {"role": "system", "content": _SYSTEM * 2},
         {"role": "user", "content": f"Order {_NUMBER}. " + _USER * 5},
     ]
+    return _numbered(turns, numbers, fields)
+
+
+def short(numbers: Iterator[int]) -> Iterator[bytes]:
+    """Bodies of the same size with a long system message and a short question: what packing is for."""
+    turns = [
+        {"role": "system", "content": _SYSTEM * 8},
+        {"role": "user", "content": f"Letter {_NUMBER}: my parcel is late. Is that a complaint? Answer yes or no."},
+    ]
+    return _numbered(turns, numbers, {})
+
+
+def _numbered(turns: list[dict[str, str]], numbers: Iterator[int], fields: dict[str, object]) -> Iterator[bytes]:
     before, after = orjson.dumps({"model": MODEL, "messages": turns, **fields}).split(_NUMBER.encode())
     return (before + b"%d" % number + after for number in numbers)
 

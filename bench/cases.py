@@ -33,6 +33,10 @@ UNCHOSEN = "bare (pyreqwest, not chosen)"
 DIRECT = "batchway direct"
 CACHE_HIT = "batchway cache hit"
 COALESCED = "batchway coalesced"
+SHORT = "batchway direct, short questions"
+PACKED = "batchway packed, six at a time"
+WEIGHED = "batchway packing=auto, each singly"
+"""Short questions that wait for company and are weighed, and go singly in the end: nothing has been saved to risk."""
 STREAM_YARDSTICK = "yardstick, stream"
 STREAMING = "batchway streaming"
 NGINX = "nginx"
@@ -45,6 +49,8 @@ class Case(Struct, frozen=True, kw_only=True):
     name: str
     subject: str
     bodies: Callable[[Iterator[int]], Iterator[bytes]] = bodies.varied
+    header: str | None = None
+    """A line that every request has."""
     marker: bytes = CHAT
     """What every answer must hold."""
     beside: str = YARDSTICK
@@ -65,6 +71,9 @@ CASES = (
     Case(name=DIRECT, subject="gateway"),
     Case(name=CACHE_HIT, subject="gateway", bodies=bodies.repeated),
     Case(name=COALESCED, subject="gateway", bodies=bodies.twins, share=0.25, timed=False),
+    Case(name=SHORT, subject="gateway", bodies=bodies.short, timed=False),
+    Case(name=PACKED, subject="gateway", bodies=bodies.short, header="x-batchway-packing: always", timed=False),
+    Case(name=WEIGHED, subject="gateway", bodies=bodies.short, header="x-batchway-packing: auto", timed=False),
     Case(
         name=STREAM_YARDSTICK,
         subject="yardstick",

@@ -20,16 +20,19 @@ class Address(Struct, frozen=True, kw_only=True):
 
     port: int
     bearer: str
+    header: str | None = None
+    """One more line for every request."""
 
     def request(self, body: bytes) -> bytes:
         """A chat request as it goes over the wire."""
-        lines = (
+        lines = [
             "POST /v1/chat/completions HTTP/1.1",
             f"host: 127.0.0.1:{self.port}",
             f"authorization: Bearer {self.bearer}",
             "content-type: application/json",
             f"content-length: {len(body)}",
-        )
+            *([] if self.header is None else [self.header]),
+        ]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from bench.cases import BARE, CACHE_HIT, CASES, DIRECT, LITELLM, STRAIGHT, YARDSTICK, Case
+from bench.cases import BARE, CACHE_HIT, CASES, DIRECT, LITELLM, PACKED, SHORT, STRAIGHT, WEIGHED, YARDSTICK, Case
 from bench.rounds import RATE, Counted, Measured, Memory, Sizes
 
 BUSY = 0.9
@@ -66,6 +66,13 @@ def ratios(measured: Measured, name: str, beside: str) -> list[float]:
     return [case.cpu / other.cpu for case, other in pairs]
 
 
+def surplus(measured: Measured, name: str, beside: str) -> float | None:
+    """Microseconds of CPU by which a request of one case exceeds another's, within each round; the median of that."""
+    pairs = zip(measured.counted.get(name, []), measured.counted.get(beside, []), strict=False)
+    # Seconds per 1,000 requests are milliseconds per request.
+    return _middle([(case.cpu - other.cpu) * 1000 for case, other in pairs])
+
+
 def added(measured: Measured, name: str, beside: str) -> float | None:
     """Milliseconds by which the median latency of one case exceeds another's, within each round; the median of that."""
     pairs = zip(measured.seconds.get(name, []), measured.seconds.get(beside, []), strict=False)
@@ -84,6 +91,8 @@ def _targets(measured: Measured, memory: Memory | None) -> Iterable[Target]:
     yield _at_least("LiteLLM's proxy: CPU over direct's", _middle(ratios(measured, LITELLM, DIRECT)), 40, "x")
     yield _at_most("cache hit: CPU over direct's", _middle(ratios(measured, CACHE_HIT, DIRECT)), 0.5, "x")
     yield _at_most("direct: added p50 over the bare pass-through", added(measured, DIRECT, BARE), 1.0, "ms")
+    for name in (PACKED, WEIGHED):
+        yield _at_most(f"{name}: CPU over the same sent directly", surplus(measured, name, SHORT), 60, "µs")
     largest = max(memory.start, memory.later, memory.end) if memory else None
     yield _at_most("gateway: RSS", largest, 220, "MB")
     growth = memory.end - memory.later if memory else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bench.bodies import TWINS, mixed
 from bench.cases import CASES, CHAT, Case
@@ -84,14 +84,15 @@ class Bench:
     async def count(self, case: Case) -> Counted:
         """CPU time, requests/s and upstream calls of a closed loop."""
         subject, upstream = self._running[case.subject], self._running["upstream"]
+        address = structs.replace(subject.address, header=case.header)
         requests = max(int(self._sizes.requests * case.share), 2 * TWINS)
         bodies, check = case.bodies(self._numbers), expect(case.marker)
         asking = await connect(upstream.address.port)
-        async with connections(subject.address.port, self._sizes.concurrency) as opened:
+        async with connections(address.port, self._sizes.concurrency) as opened:
             # Connections to the upstream are made, and the first of a repeated body is answered, before it counts.
-            await closed_loop(opened, subject.address, islice(bodies, 2 * self._sizes.concurrency), check)
+            await closed_loop(opened, address, islice(bodies, 2 * self._sizes.concurrency), check)
             calls, cpu = await _calls(asking), subject.cpu_seconds()
-            run = await closed_loop(opened, subject.address, islice(bodies, requests), check)
+            run = await closed_loop(opened, address, islice(bodies, requests), check)
             cpu, calls = subject.cpu_seconds() - cpu, await _calls(asking) - calls
         asking.close()
         return _counted(run, cpu, calls)

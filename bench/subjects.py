@@ -78,7 +78,7 @@ def gateway(place: Place) -> AbstractContextManager[Running]:
 def _new_key(folder: Path) -> tuple[str, str]:
     """A gateway key, and its entry for BATCHWAY_KEYS."""
     made = subprocess.run(
-        [sys.executable, "-m", "batchway", "keys", "create", "bench"],
+        [sys.executable, "-m", "batchway", "keys", "create", "bench", "--print"],
         capture_output=True,
         text=True,
         check=True,

@@ -1,9 +1,11 @@
-"""The upstream of the benchmark: answers every chat request with the same 1 kB, or with a stream of 20 chunks.
+"""The upstream of the benchmark: answers every chat request with the same 1 kB, or with a stream of 20 chunks. Of a
+packed call every item gets the same.
 
 `metadata.delay_ms` of a request is waited before each piece of its answer. GET tells how many calls came so far.
 """
 
 import asyncio
+import re
 
 import orjson
 
@@ -51,6 +53,18 @@ LIMITS: Headers = (
 )
 
 
+_ITEM = re.compile(r'<item id="([0-9]+)">')
+
+
+def _packed(ids: list[str]) -> bytes:
+    """The same answer under each id of a packed call."""
+    answer = orjson.loads(ANSWER)
+    told = [f'<answer id="{each}">{_TEXT}</answer>' for each in ids]
+    answer["choices"][0]["message"]["content"] = "\n".join(told)
+    answer["usage"] |= {name: tokens * len(ids) for name, tokens in _USAGE.items()}
+    return orjson.dumps(answer)
+
+
 def _frame(choices: list[dict[str, object]], usage: dict[str, int] | None) -> bytes:
     chunk = {
         "id": "chatcmpl-BenchStream0000000000000000",
@@ -93,7 +107,8 @@ class Upstream:
             return await _stream(send, delay, [*_FRAMES, _WITH_USAGE] if usage else _FRAMES)
         if delay:
             await asyncio.sleep(delay)
-        return await respond(send, 200, [JSON, *LIMITS], ANSWER)
+        items = _ITEM.findall(asked["messages"][-1]["content"])
+        return await respond(send, 200, [JSON, *LIMITS], _packed(items) if items else ANSWER)
 
 
 async def _stream(send: Send, delay: float, frames: list[bytes]) -> None:

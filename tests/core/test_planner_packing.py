@@ -133,7 +133,7 @@ def test_long_beginnings_do_not_fill_the_window() -> None:
     """What the requests have in common stands in their call once."""
     desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=4, max_tokens=300)))
     assert len(call_of(close(desk, "a" * 90, "b" * 90, "c" * 90)).requests) == 3
-    commands = close(desk, "a" * 150, "b" * 150, "c" * 150, reuse="off")
+    commands = close(desk, "a" * 300, "b" * 300, "c" * 300, reuse="off")
     assert [len(call.requests) for call in calls(commands)] == [2, 1]
 
 

@@ -50,11 +50,6 @@ def test_the_last_user_text(last: dict[str, Any], text: str | None) -> None:
     assert read(messages=[HI, last]).prompt.last_user == text
 
 
-def test_all_but_the_last_message() -> None:
-    content = b'{"model":"m", "messages":[{"role":"user","content": "a"},{"role":"user","content":"b"}],"x":1.50}'
-    assert chat.but_last(content) == b'{"model":"m","messages":[{"role":"user","content": "a"}],"x":1.50}'
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

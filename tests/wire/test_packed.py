@@ -8,7 +8,7 @@ import pytest
 
 from batchway.core.types import Usage
 from batchway.wire import chat
-from batchway.wire.packed import pack, part, unpack
+from batchway.wire.packed import kin, pack, parts, unpack
 
 SYSTEM = {"role": "system", "content": "Be brief.", "x_unknown": [1]}
 
@@ -26,10 +26,44 @@ def test_only_the_last_message_and_the_bound_change() -> None:
     assert together == expected
 
 
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        ({}, True),
+        ({"user": "ann", "metadata": {"a": "b"}, "stream": False}, True),
+        ({"stop": None, "logit_bias": None}, True),
+        ({"temperature": 0.5}, False),
+        ({"max_tokens": 5}, False),
+        ({"x_unknown": 1}, False),
+        ({"messages": [{"role": "user", "content": "two"}]}, False),
+        ({"messages": [SYSTEM, {"role": "user", "content": "one"}, {"role": "user", "content": "two"}]}, False),
+    ],
+)
+def test_who_differs_in_the_last_message_alone_is_kin(other: dict[str, Any], alike: bool) -> None:
+    assert (kin(asking("one")).key == kin(asking("two", **other)).key) == alike
+
+
+@pytest.mark.parametrize(
+    ("fields", "apart"),
+    [
+        ({}, None),
+        ({"seed": 5, "max_tokens": 5, "user": "u", "service_tier": "flex", "store": False}, None),
+        ({"stop": ["a"]}, "stop"),
+        ({"stop": None}, None),
+        ({"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}}, None),
+        ({"presence_penalty": 0.1}, "presence_penalty"),
+        ({"guided_regex": "[ab]"}, "guided_regex"),
+        ({"prediction": {"type": "content"}}, "prediction"),
+    ],
+)
+def test_a_field_that_may_mean_something_else_in_company_is_named(fields: dict[str, Any], apart: str | None) -> None:
+    assert kin(asking("one", **fields)).apart == apart
+
+
 def test_a_text_in_parts_becomes_a_text() -> None:
-    parts = [{"type": "text", "text": "one"}]
+    said = [{"type": "text", "text": "one"}]
     together = json.loads(
-        pack([asking("x", messages=[SYSTEM, {"role": "user", "content": parts}]), asking("y")], "z", None)
+        pack([asking("x", messages=[SYSTEM, {"role": "user", "content": said}]), asking("y")], "z", None)
     )
     assert together["messages"] == [SYSTEM, {"role": "user", "content": "z"}]
 
@@ -86,7 +120,8 @@ def test_what_says_nothing_has_no_text() -> None:
 def test_a_part_is_a_completion_of_its_own() -> None:
     whole = completion("all", "length", x_unknown={"kept": 1.50})
     share = Usage(input=4, output=2, cached=1, cache_written=1, reasoning=1)
-    one, two = part(whole, "mine", share, 0), part(whole, "yours", None, 1)
+    part = parts(whole)
+    one, two = part("mine", share, 0), part("yours", None, 1)
     read = json.loads(one)
     assert (read["id"], json.loads(two)["id"], read["x_unknown"]) == ("c-1-0", "c-1-1", {"kept": 1.5})
     assert read["choices"] == [
@@ -104,4 +139,4 @@ def test_a_part_is_a_completion_of_its_own() -> None:
 
 
 def test_a_part_of_an_answer_without_an_id() -> None:
-    assert json.loads(part(completion("all", id=None), "mine", None, 3))["id"] == "chatcmpl-3"
+    assert json.loads(parts(completion("all", id=None))("mine", None, 3))["id"] == "chatcmpl-3"

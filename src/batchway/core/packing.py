@@ -236,7 +236,8 @@ _APART = (
     "The {count} messages below come from separate conversations, each of which continues this one. Reply to every "
     "message exactly as if it were the only one: nothing in one message concerns the reply to another. "
 )
-_LT = r"(?:[<＜﹤‹〈]|&(?:lt|#0*60|#x0*3c);)"
+# Each begins with one set of characters: the search for such a set is several times as fast as for alternatives.
+_LT = r"[<＜﹤‹〈&](?:(?<!&)|(?<=&)(?:lt|#0*60|#x0*3c);)"
 _GAP = r"[\s\u200b-\u200d\u2060\ufeff]*+"
 _QUOTE = """["'“”„‘’]"""
 
@@ -261,7 +262,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             ending="Write {count} elements, one for each id.",
             items=_write_json,
             mimicry=re.compile(
-                rf"{_QUOTE}{_GAP}(?:id|text|answer){_GAP}\\*+{_QUOTE}{_GAP}:|```{_GAP}(?:json|[\[{{])", re.IGNORECASE
+                rf"[\"'“”„‘’`](?:(?<!`){_GAP}(?:id|text|answer){_GAP}\\*+{_QUOTE}{_GAP}:|(?<=`)``{_GAP}(?:json|[\[{{]))",
+                re.IGNORECASE,
             ),
             read=_read_json,
             overhead=96,

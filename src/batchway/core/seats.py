@@ -24,6 +24,7 @@ class Seat:
         "elsewhere",
         "fitted",
         "flight",
+        "item",
         "job",
         "lane",
         "on_disk",
@@ -45,6 +46,8 @@ class Seat:
         """Whether twins may join, and the answer be kept for others."""
         self.tokens = request.tokens
         """Input tokens, once somebody had to count them."""
+        self.item: int | None = None
+        """Tokens of its last message, once it was to be packed."""
         self.on_disk = saved
         """The disk has it as pending: how it ends has to be kept there before anybody is told."""
         self.job: str | None = None

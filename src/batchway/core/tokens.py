@@ -77,6 +77,7 @@ def bound(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+@lru_cache(maxsize=1024)
 def known_encoding(model: str) -> str | None:
     """The encoding that this model is known to use, or None. `openai/gpt-4o` and `ft:gpt-4o:…` are gpt-4o."""
     name = model.rpartition("/")[2].removeprefix("ft:").replace(":", "-").lower() + "-"

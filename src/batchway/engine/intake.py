@@ -13,7 +13,7 @@ from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key
 from batchway.core.router import resolve_model
 from batchway.core.types import Hints, Lane, Prompt, Request
 from batchway.engine.choosing import AUTO, Choosing
-from batchway.wire import body, chat, hints, packed
+from batchway.wire import body, hints, packed
 from batchway.wire.endpoints import Front
 from batchway.wire.reading import Reading
 
@@ -182,6 +182,7 @@ class Intake:
     ) -> Request:
         ask = self._ids()
         packing = "never" if identity.retention == "none" else said.packing or "never"
+        kin = packed.kin(content) if packing != "never" and prompt.last_user is not None else None
         return Request(
             id=said.request_id or ask,
             ask=ask,
@@ -192,8 +193,8 @@ class Intake:
             endpoint=front.endpoint,
             body=content,
             prompt=prompt,
-            pack_key=_pack_key(content, prompt) if packing != "never" else None,
-            apart=packed.apart(content) if packing != "never" else None,
+            pack_key=None if kin is None else pack_key(kin.key),
+            apart=None if kin is None else kin.apart,
             fingerprint=fingerprint(
                 tenant, provider, front.endpoint, _canonical(content), manner(packing, said.optimize or "off")
             ),

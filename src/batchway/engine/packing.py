@@ -1,6 +1,6 @@
 """One call for several requests: the packed request that is sent, and the answers that each request gets of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -26,8 +26,11 @@ def unpack(call: Call, how: Packed, answer: Answer, report: Report | None) -> Fi
     """What each of them gets: its own text and its share of the usage, or a fault with the share that is lost."""
     found = packed.unpack(answer.body)
     texts = FORMATS[how.format].split(found.text, how.nonces, cut=found.cut)
-    parts = _shares(found.usage, call.requests, texts)
-    results = [_result(answer, text, part, place) for place, (text, part) in enumerate(zip(texts, parts, strict=True))]
+    shares = _shares(found.usage, call.requests, texts)
+    part = packed.parts(answer.body) if found.text else None
+    results = [
+        _result(answer, part, text, share, place) for place, (text, share) in enumerate(zip(texts, shares, strict=True))
+    ]
     return Finished(call.call_id, tuple(results), report, found.usage, len(found.text))
 
 
@@ -40,12 +43,19 @@ def _shares(whole: Usage | None, requests: Sequence[Request], texts: Sequence[st
     return shares(whole, asked, answered)
 
 
-def _result(answer: Answer, text: str | Missing, share: Usage | None, place: int) -> Answer | Fault:
-    if isinstance(text, Missing):
-        fault = Untold(f"in its packed call {text.reason}").fault
+def _result(
+    answer: Answer,
+    part: Callable[[str, Usage | None, int], bytes] | None,
+    text: str | Missing,
+    share: Usage | None,
+    place: int,
+) -> Answer | Fault:
+    if isinstance(text, Missing) or part is None:
+        reason = text.reason if isinstance(text, Missing) else "nothing was said"
+        fault = Untold(f"in its packed call {reason}").fault
         return structs.replace(fault, usage=share or Usage())
     return Answer(
-        body=packed.part(answer.body, text, share, place),
+        body=part(text, share, place),
         usage=share,
         complete=True,
         finished_at=answer.finished_at,

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
-from batchway.wire import body, sse
+from batchway.wire import sse
 from batchway.wire.body import given, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
@@ -131,16 +131,6 @@ def _only_text(message: _Message) -> str | None:
     if isinstance(content, list) and len(content) == 1 and content[0].type == "text":
         return content[0].text
     return content if isinstance(content, str) else None
-
-
-_messages = msgspec.json.Decoder(list[Raw])
-
-
-def but_last(content: bytes) -> bytes:
-    """The body without its last message: what requests have in common that can share a call."""
-    fields = body.fields(content)
-    fields["messages"] = body.raw(_messages.decode(fields["messages"])[:-1])
-    return body.join(fields)
 
 
 def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> None:

@@ -3,7 +3,7 @@
 What the message says and how its answer is told apart is `core.packing`'s; here are only the bodies around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -42,16 +42,29 @@ _UNSAID = frozenset({b"null", b"0", b"0.0", b"false", b"{}", b"[]", b'""'})
 """Values that ask for nothing."""
 
 
-def apart(content: bytes) -> str | None:
-    """The first field of a body that may mean something else in a call of several; None if there is none."""
-    return next(
-        (
-            name
-            for name, value in body.fields(content).items()
-            if name not in MEANT_ALIKE and bytes(value) not in _UNSAID
-        ),
-        None,
-    )
+class Kin(Struct, frozen=True):
+    """Who a body can share a call with."""
+
+    key: bytes
+    """What it has in common with them: all but its last message, each field as it was spelt. (Who spells the same
+    otherwise finds company of its own; one application always spells alike.)"""
+    apart: str | None
+    """Its first field that may mean something else in a call of several."""
+
+
+def kin(content: bytes) -> Kin:
+    """Read a body, whose messages are not none."""
+    fields = body.fields(content)
+    shared = [b"\0".join(_messages.decode(fields["messages"])[:-1])]
+    odd = None
+    for name in sorted(fields):
+        value = bytes(fields[name])
+        if name in UNANSWERING or name == "messages" or value == b"null":
+            continue
+        shared += (name.encode(), value)
+        if odd is None and name not in MEANT_ALIKE and value not in _UNSAID:
+            odd = name
+    return Kin(b"\0".join(shared), odd)
 
 
 class Unpacked(Struct, frozen=True, kw_only=True):
@@ -125,21 +138,28 @@ def unpack(answer: bytes) -> Unpacked:
     )
 
 
-def part(answer: bytes, text: str, usage: Usage | None, place: int) -> bytes:
-    """One item's chat.completion: the packed call's, with an id, a content and a usage of its own.
+def parts(answer: bytes) -> Callable[[str, Usage | None, int], bytes]:
+    """Makes one item's chat.completion: the packed call's, with an id, a content and a usage of its own.
 
-    `place` tells the parts of one call apart; `usage` is the item's share, None where the provider billed none.
+    It is told the item's text, its share of the usage (None where the provider billed none), and a number that tells
+    the parts of the call apart.
     """
     fields = body.fields(answer)
     choice: dict[str, Any] = body.parse(bytes(fields["choices"]))[0]
-    message = {**choice["message"], "content": text}
     identity = body.parse(bytes(fields["id"])) if "id" in fields else None
-    fields["id"] = body.raw(f"{identity or 'chatcmpl'}-{place}")
-    fields["choices"] = body.raw([{**choice, "index": 0, "message": message, "finish_reason": "stop"}])
-    fields.pop("usage", None)
-    if usage is not None:
-        fields["usage"] = body.raw(_usage(usage))
-    return body.join(fields)
+
+    def part(text: str, usage: Usage | None, place: int) -> bytes:
+        message = {**choice["message"], "content": text}
+        own = fields | {
+            "id": body.raw(f"{identity or 'chatcmpl'}-{place}"),
+            "choices": body.raw([{**choice, "index": 0, "message": message, "finish_reason": "stop"}]),
+        }
+        own.pop("usage", None)
+        if usage is not None:
+            own["usage"] = body.raw(_usage(usage))
+        return body.join(own)
+
+    return part
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

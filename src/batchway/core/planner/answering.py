@@ -56,8 +56,9 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
         return
     alone = answer.usage
     pack = flight.pack
-    if pack is not None and pack.size > 1 and answer.usage is not None:
-        alone = packing.alone(plan, seat, pack, answer.usage)
+    if pack is not None and pack.size > 1:
+        if answer.usage is not None:
+            alone = packing.alone(plan, seat, flight, answer.usage, length or 0)
     else:
         _learn(plan, seat, answer)
     # Sent directly and by itself it cost what it would have cost; anything else is compared with that.

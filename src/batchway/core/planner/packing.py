@@ -15,6 +15,12 @@ from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
 from batchway.core.types import Lane, Request, Usage
 
+BYTES = 3
+"""Of a text for each of its tokens, about."""
+
+REMEMBERED = 4096
+"""Beginnings whose tokens are remembered."""
+
 
 def refusal(plan: Plan, seat: Seat) -> str | None:
     """Why this seat's request goes by a call of its own; None: it may wait for company."""
@@ -26,11 +32,13 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
         return "it was sent before, and has no answer"
     if seat.fitted is not None:
         return "its earlier turns were shortened for its own question"
-    seat.analysis = analyse(request.prompt)
+    if request.packing == "auto":
+        # `always` is the owner's word: nothing depends on what the prompt asks for.
+        seat.analysis = analyse(request.prompt)
     around = Circumstances(
         format=FORMATS[plan.policy.pack_format],
         model=plan.catalog.model(request.provider, request.prompt.model),
-        expected_output=seat.analysis.output_tokens,
+        expected_output=seat.analysis.output_tokens if seat.analysis else None,
         reasons=plan.packer.reasons(request.provider, request.prompt.model),
         retained=request.retention != "none",
     )
@@ -46,9 +54,8 @@ def patience(plan: Plan, seat: Seat) -> float:
 def group(plan: Plan, seats: Sequence[Seat], lane: Lane) -> Group:
     first = seats[0].request
     model = first.prompt.model
-    items = tuple([item_tokens(plan, seat) for seat in seats])
-    whole = [plan.gate.count(seat) for seat in seats]
-    shared = max(0, min([all_of_it - item for all_of_it, item in zip(whole, items, strict=True)]))
+    items = tuple(map(item_tokens, seats))
+    shared = _shared(plan, seats[0])
     load = Load(shared=shared, items=items, answers=tuple(map(_expected_answer, seats)))
     return Group(
         payer=first.tenant,
@@ -77,12 +84,30 @@ def _room(plan: Plan, request: Request, load: Load) -> int:
     return max(1, min(bounds))
 
 
-def item_tokens(plan: Plan, seat: Seat) -> int:
-    """Tokens of what differs between the requests of a call."""
-    prompt = seat.request.prompt
-    if prompt.outline is not None:
-        return prompt.outline.item or 0
-    return plan.counts.text(prompt.model, prompt.last_user or "")
+def item_tokens(seat: Seat) -> int:
+    """Tokens of what differs between the requests of a call, roughly: it stands on both sides of the arithmetic, and
+    counting would cost as much as all else. Prose takes fewer, other scripts about as many."""
+    if seat.item is None:
+        prompt = seat.request.prompt
+        seat.item = len((prompt.last_user or "").encode()) // BYTES + 1
+        if prompt.outline is not None:
+            seat.item = prompt.outline.item or 0
+    return seat.item
+
+
+def _shared(plan: Plan, seat: Seat) -> int:
+    """Tokens of what a request has in common with its company. They are counted once for all of them."""
+    prompt, kin = seat.request.prompt, seat.request.pack_key or ""
+    if prompt.outline is not None or seat.tokens is not None:
+        return max(0, plan.gate.count(seat) - item_tokens(seat))
+    shared = plan.beginnings.get(kin)
+    if shared is None:
+        others = [plan.counts.text(prompt.model, text) for text in prompt.texts[:-1]]
+        shared = sum(others) + plan.counts.wrapping(prompt)
+        if len(plan.beginnings) >= REMEMBERED:
+            plan.beginnings.clear()
+        plan.beginnings[kin] = shared
+    return shared
 
 
 def _expected_answer(seat: Seat) -> int:
@@ -122,14 +147,23 @@ def shrunk(pack: Pack, places: Sequence[int], why: str) -> Pack:
     return Pack(group=structs.replace(pack.group, load=smaller), start=0, size=len(chosen), why=why)
 
 
-def alone(plan: Plan, seat: Seat, pack: Pack, share: Usage) -> Usage:
-    """What the request would have used by a call of its own: its whole prompt, and its answer without the tags."""
-    request = seat.request
+def alone(plan: Plan, seat: Seat, flight: Flight, share: Usage, length: int) -> Usage:
+    """What the request would have used by a call of its own: its whole prompt, and its answer without the tags.
+    `length`: input tokens of the packed call."""
+    assert flight.pack is not None, "only packed calls have parts"
+    group, request = flight.pack.group, seat.request
     account = request.provider, request.prompt.model
+    shared = plan.counts.expected(*account, group.load.shared)
+    own = plan.counts.expected(*account, seat.tokens) - shared if seat.tokens is not None else None
+    if own is None:
+        # The bill says what all items took together.
+        form, items = FORMATS[group.format], list(map(item_tokens, flight.seats))
+        billed = length - shared - form.overhead - form.per_item * len(items)
+        own = max(1, billed * item_tokens(seat) // sum(items))
     return Usage(
-        input=plan.counts.expected(*account, plan.gate.count(seat)),
-        output=max(1, share.output - FORMATS[pack.group.format].per_answer),
-        cached=round(pack.group.load.shared * pack.group.cached),
+        input=shared + own,
+        output=max(1, share.output - FORMATS[group.format].per_answer),
+        cached=round(group.load.shared * group.cached),
     )
 
 

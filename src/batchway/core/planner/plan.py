@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from typing import Literal
 
+from msgspec import structs
+
 from batchway.core.batcher import Batcher, Closed
 from batchway.core.catalog import Catalog
 from batchway.core.commands import Command
@@ -12,14 +14,14 @@ from batchway.core.limits import Dice
 from batchway.core.memory import Memory
 from batchway.core.packer import Packer
 from batchway.core.packing_bank import Bank
-from batchway.core.policy import Policy
+from batchway.core.policy import Policy, WindowRule
 from batchway.core.prefixes import Prefixes
 from batchway.core.router import Offers, Outlook
 from batchway.core.seats import Flight, Seat, Seats
 from batchway.core.settlement import Bill
 from batchway.core.tokens import TokenCounts
 from batchway.core.turnaround import Turnarounds
-from batchway.core.types import Answer, Fault, Lane, Request
+from batchway.core.types import Answer, Fault, Lane, Packing, Request
 
 Timer = Literal["retry", "abandoned", "deadline"]
 
@@ -60,6 +62,13 @@ class Plan:
         }
         self.gate = Gate(policy, bounds, counts, dice)
         self.batcher = Batcher()
+        self.pack_rules: Mapping[Packing, WindowRule] = {
+            "auto": structs.replace(policy.pack, adaptive=True),
+            "always": structs.replace(policy.pack, adaptive=False),
+        }
+        """The windows of packs: `auto` keeps nobody waiting whom nobody is expected to join."""
+        self.beginnings: dict[str, int] = {}
+        """Tokens of what requests have in common, by pack key."""
         self.packer = Packer(dice, bank=Bank(stake=policy.pack_stake, risk=policy.pack_risk), most=policy.pack.max_size)
         self.prefixes = Prefixes()
         self.seats = Seats()

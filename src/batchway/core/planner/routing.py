@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from batchway.core import errors, facts
 from batchway.core.batcher import Closed, Ticket
@@ -145,8 +145,8 @@ def _depart(plan: Plan, seat: Seat) -> None:
         seat.why += f"; not packed: {refusal}"
         sending.send(plan, Party((seat,), seat.lane))
     else:
-        rule = structs.replace(plan.policy.pack, adaptive=request.packing == "auto")
-        _open_window(plan, _pack_key(request, seat.lane), seat, rule, packing.item_tokens(plan, seat))
+        rule = plan.pack_rules[request.packing]
+        _open_window(plan, _pack_key(request, seat.lane), seat, rule, packing.item_tokens(seat))
 
 
 def _open_job_window(plan: Plan, seat: Seat) -> None:

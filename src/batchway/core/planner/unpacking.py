@@ -48,6 +48,9 @@ def _within_bound(plan: Plan, seat: Seat, result: Answer | Fault) -> Answer | Fa
     prompt = seat.request.prompt
     if prompt.max_output is None or not isinstance(result, Answer) or result.said is None:
         return result
+    # No text has more tokens than bytes.
+    if len(result.said.encode()) <= prompt.max_output:
+        return result
     if plan.counts.text(prompt.model, result.said) <= prompt.max_output:
         return result
     fault = Untold(f"in its packed call its answer has more than its {prompt.max_output} tokens").fault
