@@ -291,10 +291,6 @@ def _canonical(content: bytes) -> bytes:
         return content
 
 
-def _pack_key(content: bytes, prompt: Prompt) -> str | None:
-    return pack_key(_canonical(chat.but_last(content))) if prompt.last_user is not None else None
-
-
 def _rewrite(content: bytes, reading: Reading, changes: dict[str, Raw]) -> bytes:
     fields = body.fields(content)
     for name in reading.ours:
