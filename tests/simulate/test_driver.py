@@ -12,8 +12,9 @@ import pytest
 from msgspec import structs
 from tests.simulate.traffic import CALM, START, lab, mixed, request
 
-from batchway.core.events import TOLD, Accepted, CallEnded, Event
+from batchway.core.events import TOLD, Accepted, CallEnded, Event, Rescued
 from batchway.core.policy import Policy, WindowRule
+from batchway.core.rescue import RescueRule
 from batchway.core.types import Usage
 from batchway.simulate.lab import Lab
 from batchway.simulate.outcome import Outcome
@@ -29,7 +30,7 @@ class Everything:
 
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
-        return dict.fromkeys([Accepted, CallEnded, *[event for event, _ in TOLD.values()]], self.heard.append)
+        return dict.fromkeys([Accepted, CallEnded, Rescued, *[event for event, _ in TOLD.values()]], self.heard.append)
 
     def of(self, name: str) -> list[Any]:
         return [event for event in self.heard if type(event).__name__ == name]
@@ -108,6 +109,36 @@ def test_a_row_that_would_be_late_is_rescued_and_its_row_is_overhead() -> None:
     assert (answered.via, answered.at - START) == ("direct", pytest.approx(3600 - 60 + 1))
     assert outcome.ways["direct"].paid == 1_000 * 1_000_000 + 100 * 4_000_000
     assert outcome.overhead.paid * 2 == outcome.ways["direct"].paid
+
+
+SLOW = structs.replace(CALM, turnaround=1000.0)
+
+
+def test_many_that_share_a_deadline_leave_earlier_than_one() -> None:
+    setup = with_policy(job=WindowRule(max_wait=1.0, max_size=500))
+    rows = [request(f"r{at}", strategy="batch", deadline=START + 3600, answer=100) for at in range(200)]
+    _, everything = run(setup, *rows, where=lab(SLOW))
+    rescued = everything.of("Rescued")
+    # Four turns of 64: three of 30 seconds before the time that holds for one alone.
+    assert {event.at - START for event in rescued} == {3600 - 60 - 3 * 30}
+    assert len(rescued) == 200 and all(event.job_id for event in rescued)
+
+
+def test_rescues_cost_no_more_than_they_may() -> None:
+    one = 1_000 * 1_000_000 + 500 * 4_000_000
+    setup = with_policy(job=WindowRule(max_wait=1.0, max_size=500))
+    capped = structs.replace(lab(SLOW), rescue=RescueRule(cap=3 * one))
+    rows = [request(f"r{at}", strategy="batch", deadline=START + 3600, answer=100) for at in range(5)]
+    _, everything = run(setup, *rows, where=capped)
+    assert [event.measure for event in everything.of("Rescued")] == ["send"] * 3 + ["leave"] * 2
+
+
+def test_what_still_waits_for_company_is_rescued_too() -> None:
+    setup = with_policy(job=WindowRule(max_wait=3600.0, max_size=500))
+    outcome, everything = run(setup, request("a", strategy="batch", deadline=START + 300))
+    (rescued,) = everything.of("Rescued")
+    assert (rescued.at - START, rescued.job_id) == (300 - 60, "")
+    assert outcome.ways["direct"].requests == 1 and outcome.jobs == 0
 
 
 def test_rows_that_an_expired_batch_left_undone_get_one_more_job_and_then_a_fault() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import structs
 
 from batchway.core import facts
+from batchway.core.catalog import Catalog
 from batchway.core.commands import (
     Book,
     Call,
@@ -35,10 +36,12 @@ from batchway.core.errors import UpstreamTimeout
 from batchway.core.events import TOLD, Accepted, CallEnded, Event
 from batchway.core.facts import Fact, Failed, Finished
 from batchway.core.planner import Planner
+from batchway.core.rescue import RescueRule
 from batchway.core.types import Fault, Request
 from batchway.engine.fitting import Count, fit_now
 from batchway.ports import Listener
 from batchway.simulate.jobs import Jobs
+from batchway.simulate.rescuing import Rescuing
 from batchway.simulate.world import Recorded, World
 
 Action = Callable[[Any, float], None]
@@ -50,7 +53,15 @@ class Simulation:
     """One run. Times are seconds since the epoch, as the requests have them; they never run backwards."""
 
     def __init__(
-        self, planner: Planner, world: World, jobs: Jobs, listeners: Sequence[Listener], *, count: Count
+        self,
+        planner: Planner,
+        world: World,
+        jobs: Jobs,
+        listeners: Sequence[Listener],
+        *,
+        catalog: Catalog,
+        rescue: RescueRule,
+        count: Count,
     ) -> None:
         """`count`: tokens of a text as a model counts them."""
         self.now = -inf
@@ -77,6 +88,7 @@ class Simulation:
             Book: _nothing,
         }
         jobs.attach(self)
+        self._rescuing = Rescuing(self, catalog, rescue, jobs.job_of)
 
     def run(self, requests: Iterable[Request]) -> None:
         """All of them, in the order of asking, to the end of what they lead to."""
@@ -133,6 +145,8 @@ class Simulation:
     def tell(self, fact: Fact) -> list[Command]:
         """Tell the planner, obey, and say what was obeyed."""
         now = self.now
+        if isinstance(fact, facts.Landed):
+            self._rescuing.forget(fact.ask)
         commands = self._planner.receive(fact, now)
         for command in commands:
             kind = type(command)
@@ -184,10 +198,13 @@ class Simulation:
         self.at(self.now, self._told, fitted(command, self._count))
 
     def _save(self, command: Save) -> None:
+        if command.lane == "batch":
+            self._rescuing.expect(command.request)
         self.at(self.now, self._told, facts.Saved(command.request.ask))
 
     def _keep(self, command: Keep) -> None:
         self._jobs.answered(command.request.ask)
+        self._rescuing.forget(command.request.ask)
         self.at(self.now, self._told, facts.Kept(command.request.ask))
 
     def _form_job(self, command: FormJob) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from batchway.core.catalog import Catalog
 from batchway.core.commands import Command, FormJob
 from batchway.core.cost import charged, counterfactual
-from batchway.core.facts import Fact, Landed, Measured, Rescue, Resumed
+from batchway.core.facts import Fact, Landed, Measured, Resumed
 from batchway.core.job import (
     BatchTerms,
     Counts,
@@ -30,14 +30,10 @@ from batchway.core.job import (
 )
 from batchway.core.job.forming import Share, deal, limits_of
 from batchway.core.limits import Dice
-from batchway.core.rescue import RescueRule, head_start, leave_at, measure
 from batchway.core.settlement import OVERHEAD, book
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Request
 from batchway.simulate.world import Course, World
-
-MINUTE = 60.0
-"""Requests that must leave their jobs in the same minute share the direct lane then."""
 
 
 class Desk(Protocol):
@@ -74,7 +70,6 @@ class Jobs:
         *,
         terms: Mapping[str, BatchTerms],
         policy: JobPolicy,
-        rescue: RescueRule,
         ids: Callable[[], str],
         dice: Dice,
     ) -> None:
@@ -83,7 +78,6 @@ class Jobs:
         self._catalog = catalog
         self._terms = terms
         self._policy = policy
-        self._rescue = rescue
         self._ids = ids
         self._dice = dice
         self._tags = count(1)
@@ -92,8 +86,6 @@ class Jobs:
         """By `ask` of a request with a row without an outcome: the job that has it."""
         self._answered: set[str] = set()
         """Of those: the ones that a rescue has answered."""
-        self._leaving: dict[int, int] = {}
-        """By minute: how many must leave their jobs then."""
         self._act: Mapping[type, Callable[[_Underway, Any], facts.JobFact]] = {
             commands.Upload: lambda _, __: facts.Uploaded("input"),
             commands.Submit: self._submit,
@@ -121,6 +113,10 @@ class Jobs:
         for number, share in enumerate(deal(command.requests, limits_of(self._terms_of(command), None))):
             job_id = command.job_id if number == 0 else self._ids()
             self._begin(_Underway(self._job(job_id, share, now), share.requests))
+
+    def job_of(self, ask: str) -> str:
+        """The job that has a request; empty: none has."""
+        return self._riding.get(ask, "")
 
     def answered(self, ask: str) -> None:
         """A request has its answer; if it rides in a job, a rescue brought it, and the row will be paid for nothing."""
@@ -154,7 +150,6 @@ class Jobs:
         self._jobs[held.job.id] = held
         for request in held.requests:
             self._riding[request.ask] = held.job.id
-            self._set_rescue(request)
         self._desk.at(held.job.next_at or self._desk.now, self._claim, held.job.id)
 
     # From step to step
@@ -287,20 +282,3 @@ class Jobs:
                 now=self._desk.now,
             )
             self._begin(_Underway(formed, some))
-
-    # Rescue
-
-    def _set_rescue(self, request: Request) -> None:
-        leave = leave_at(request, self._rescue)
-        if leave is None or request.on_deadline == "fail":
-            return  # The planner itself tells those who wait that their deadline has passed.
-        minute = int(leave // MINUTE)
-        backlog = self._leaving[minute] = self._leaving.get(minute, 0) + 1
-        self._desk.at(leave - head_start(backlog, self._rescue), self._rescue_now, request)
-
-    def _rescue_now(self, request: Request, _now: float) -> None:
-        job_id = self._riding.get(request.ask)
-        if job_id is None or request.ask in self._answered:
-            return
-        if measure(request, expected=None, spent=0, rule=self._rescue) == "send":
-            self._desk.tell(Rescue(request=request, job_id=job_id, why="its deadline comes"))

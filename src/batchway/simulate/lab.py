@@ -93,11 +93,10 @@ class Lab(Struct, frozen=True, kw_only=True):
             self.catalog,
             terms=self.terms,
             policy=self.jobs,
-            rescue=self.rescue,
             ids=counting("job-"),
             dice=LuckyDice(luck, "jobs"),
         )
-        return Simulation(planner, world, jobs, listeners, count=counts.text)
+        return Simulation(planner, world, jobs, listeners, catalog=self.catalog, rescue=self.rescue, count=counts.text)
 
     def rehearse(
         self,
