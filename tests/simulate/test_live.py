@@ -5,9 +5,11 @@ The live clock is moved by hand, from one thing that is due to the next, and sta
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from random import Random
 from typing import Any, cast
 
@@ -270,3 +272,34 @@ async def test_the_engine_and_the_offline_driver_do_the_same(seed: int) -> None:
     assert {each[0] for each in live.done} >= {"CallSent", "Joined", "Charged", "Answered"}
     assert outcome.packs > 2 and outcome.failed > 0
     assert {via for via, way in outcome.ways.items() if way.requests} >= {"direct", "flex", "coalesced", "cache"}
+
+
+QUICK = {"batch_size": 3, "flush_interval": 0.2, "poll_interval": 0.2}
+
+
+async def test_batches_cost_offline_what_the_sandbox_bills(tmp_path: Path) -> None:
+    """The batch lane lives by the database's clock, so here only what is billed is compared, not when."""
+    doing = Doing()
+    sandbox = Sandbox(now=time.time, sleep=asyncio.sleep, batch_seconds=0.3)
+    given = settings_of({"BATCHWAY_SETTLE": "0.2"}, database_url=str(tmp_path / "s.db"), unsafe_store=True, **QUICK)
+    async with (
+        simulated.serve(simulated.app(sandbox)) as upstream,
+        gateway(given, sandbox=upstream, listeners=[doing]) as served,
+    ):
+        identity = Identity(tenant="t", key="k")
+        outcomes = []
+        for number in range(8):
+            headers = {"x-batchway-strategy": "batch"} if number % 2 else {"x-batchway-priority": "low"}
+            for body, more in ((chat(f"Where is my parcel {number}?"), headers), (chat(f"Who is {number}?"), {})):
+                taken = served.intake.take(FRONTS["chat"], body, more, identity, served.clock.now())
+                outcomes.append(served.engine.ask(taken.request))
+        async with asyncio.timeout(30):
+            await asyncio.gather(*outcomes)
+        lines = list(sandbox.ledger.view({}, 1000).lines)
+        billed = [line for line in lines if line.endpoint in ("chat", "/v1/chat/completions")]
+        was_paid = served.stats.paid
+    offline, outcome = run_offline(doing, served)
+    assert outcome.ways["batch"].requests == outcome.ways["direct"].requests == 8
+    assert sum(line.lane == "batch" for line in billed) == 8
+    assert outcome.paid == bill(billed, doing.requests) == was_paid
+    assert {each[2] for each in offline.done if each[0] == "Answered"} == {request.id for request in doing.requests}
