@@ -22,8 +22,9 @@ class Started:
         self.folder = folder
         self.store = ("--database-url", str(folder / "s.db"))
         self.process = subprocess.Popen(
-            [*BATCHWAY, "start", "--sandbox", "--port", "0", *self.store, "--batch-size", "2", "--flush-interval", "0.2",
-             "--poll-interval", "0.2", "--events", str(folder / "events.jsonl"), "--batch-metadata", "team=a"],
+            [*BATCHWAY, "start", "--sandbox", "--port", "0", *self.store, "--batch-size", "2",
+             "--flush-interval", "0.2", "--poll-interval", "0.2", "--events", str(folder / "events.jsonl"),
+             "--batch-metadata", "team=a"],
             cwd=folder, env=surroundings(folder) | {"BATCHWAY_SETTLE": "0.2"}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stderr is not None
@@ -127,7 +128,7 @@ def test_a_key_opens_and_shuts_a_running_gateway(started: Started) -> None:
 
     def refused(headers: dict[str, str]) -> bool:
         try:
-            return started.ask(headers)["routed_via"] != "direct"
+            return bool(started.ask(headers)["routed_via"] != "direct")
         except urllib.error.HTTPError as error:
             with error:
                 return error.code == 401

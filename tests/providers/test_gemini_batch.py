@@ -72,8 +72,7 @@ def read_batch(said: Any) -> ProviderBatch:
 
 def test_it_is_a_batch_dialect() -> None:
     spoken: BatchDialect = GEMINI
-    endpoints = "chat", "embeddings"
-    expected = BatchTerms(endpoints=endpoints, max_requests=None, max_bytes=2_000_000_000, announces=True)
+    expected = BatchTerms(endpoints=("chat", "embeddings"), max_requests=None, max_bytes=2_000_000_000, announces=True)
     assert spoken.terms == expected
     assert (spoken.terms.uploads, spoken.terms.tagging, spoken.terms.deletes) == (True, "listed", True)
     assert not spoken.terms.serial

@@ -57,7 +57,7 @@ class BatchDialect(Protocol):
     | Anthropic | in the create call (OutgoingRows) | custom_ids only | the path of its `results_url`, JSON Lines | one |
     | Gemini | resumable upload (`encode_upload_start` gets its URL) | `displayName` | `files/…`, JSON Lines | one |
     | xAI | multipart upload, then create | `name` | the batch's id, JSON | `pagination_token` |
-    | Mistral | multipart upload, then create | `metadata`, filtered by the server | file ids, JSON Lines | numbered |
+    | Mistral | multipart upload, then create | `metadata`, filtered there | file ids, JSON Lines | numbered |
     | OpenRouter | in the create call | custom_ids only | the batch's id, JSON | one |
 
     (providers.md §3 to §9.)
