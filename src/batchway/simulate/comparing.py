@@ -78,15 +78,20 @@ def table(columns: Sequence[Column]) -> Table:
     shown.add_column("")
     for column in columns:
         shown.add_column(f"{column.name}\n[dim]{column.kind}[/dim]", justify="right")
-    for label, cells in _lines([column.outcome for column in columns]):
+    for label, cells in _lines(columns):
         shown.add_row(label, *cells)
     return shown
 
 
-def _lines(outcomes: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
+def _lines(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    outcomes = [column.outcome for column in columns]
     lines = [
         ("requests", [f"{outcome.requests:,}" for outcome in outcomes]),
         ("paid", [money(outcome.paid) for outcome in outcomes]),
+    ]
+    if len(columns) > 1:
+        lines.append((f"beside {columns[0].name}", ["", *[beside(outcome, outcomes[0]) for outcome in outcomes[1:]]]))
+    lines += [
         ("alone, directly", [money(outcome.worth) for outcome in outcomes]),
         ("saved", [saved(outcome) for outcome in outcomes]),
     ]
@@ -124,6 +129,11 @@ def saved(outcome: Outcome) -> str:
         return "-"
     gain = outcome.worth - outcome.paid
     return f"{money(gain)} ({100 * gain / outcome.worth:.1f} %)"
+
+
+def beside(outcome: Outcome, first: Outcome) -> str:
+    """What is paid more or less than by another, such as `-49.8 %`."""
+    return f"{100 * (outcome.paid - first.paid) / first.paid:+.1f} %" if first.paid else "-"
 
 
 def money(picodollars: int) -> str:

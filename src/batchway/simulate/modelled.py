@@ -209,9 +209,10 @@ class Modelled:
             return None
         if self._luck.draw(request.ask, tried + _ROW) < self._conditions.row_failing:
             return ROW_FAILED
-        usage = Usage(input=_input(request), output=self._output(request))
+        cached = int((_input(request) - _item(request)) * self._conditions.batch_cached)
+        usage = Usage(input=_input(request), output=self._output(request), cached=cached)
         if isinstance(request, Recorded) and request.usage is not None:
-            usage = structs.replace(request.usage, cached=0, cache_written=0)
+            usage = structs.replace(request.usage, cached=min(cached, request.usage.input), cache_written=0)
         return self._answer(request, usage, course.ends_at, said="")
 
 

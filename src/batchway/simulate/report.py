@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, tostring
 
 from batchway import __version__
 from batchway.core.types import PICODOLLARS
-from batchway.simulate.comparing import Column, duration, money, saved
+from batchway.simulate.comparing import Column, beside, duration, money, saved
 from batchway.simulate.drawing import Part, Point, bars, columns, node, plane
 from batchway.simulate.outcome import VIAS, Outcome, Windows
 from batchway.simulate.sketch import Sketch
@@ -103,6 +103,7 @@ def _table(found: Sequence[Column]) -> Element:
         ("", [column.kind for column in found]),
         ("requests", [f"{column.outcome.requests:,}" for column in found]),
         ("paid", [money(column.outcome.paid) for column in found]),
+        (f"beside {found[0].name}", ["", *[beside(column.outcome, found[0].outcome) for column in found[1:]]]),
         ("alone, directly", [money(column.outcome.worth) for column in found]),
         ("saved", [saved(column.outcome) for column in found]),
         ("refused", [f"{sum(column.outcome.refused.values()):,}" for column in found]),
