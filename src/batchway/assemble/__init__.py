@@ -13,7 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from msgspec import Struct
 
 from batchway import sandbox as simulated
-from batchway.assemble.accounts import PROVIDERS, accounts, batch_account, dialect_of, given_of, offers_of
+from batchway.assemble.accounts import (
+    PROVIDERS,
+    accounts,
+    batch_account,
+    dialect_of,
+    given_of,
+    offers_of,
+    relay_dialect,
+)
 from batchway.assemble.clockwork import DailyPrices, Ids, LiveClock, new_key_bytes
 from batchway.assemble.policies import PROFILES, defaults_of, planner_policy
 from batchway.assemble.storage import Storage, Tools, entry_of, no_batch_lane, open_storage, work_on_jobs
@@ -32,12 +40,14 @@ from batchway.engine.jobs import Jobs
 from batchway.engine.log import Log
 from batchway.engine.metrics import Metrics
 from batchway.engine.models import Models
+from batchway.engine.relay import Relay
 from batchway.engine.stats import Stats
 from batchway.ports import Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account, row_of
 from batchway.settings import KeyEntry, Loaded, Settings, load
 from batchway.store import keys
+from batchway.store.belongings import StoreBelongings
 
 __all__ = [
     "PROFILES",
@@ -114,6 +124,7 @@ class Gateway(Struct, kw_only=True):
     storage: Storage | None
     """None: no store is configured."""
     jobs: Jobs | None
+    relay: Relay
 
     def defaults(self) -> Hints:
         """What holds where neither a request nor its key says anything."""
@@ -189,8 +200,16 @@ async def gateway(
             dice=dice,
             turnarounds=storage.turnarounds if storage else None,
         )
+        intake = _intake(settings, found, dialects, prices.catalog, ids, store=storage is not None)
+        relay = Relay(
+            intake.default_provider,
+            relay_dialect(found[intake.default_provider], settings),
+            sender,
+            StoreBelongings(storage.database) if storage else None,
+            clock,
+        )
         metrics, stats, catch_up = Metrics(), Stats(), CatchUp()
-        heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), *listeners]
+        heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), relay, *listeners]
         engine = Engine(
             planner,
             dialects,
@@ -208,7 +227,6 @@ async def gateway(
             tools = Tools(clock=clock, ids=ids, dice=dice, sender=sender, catalog=prices.catalog)
             jobs = await stack.enter_async_context(work_on_jobs(storage, engine, catch_up, settings, batches, tools))
         await stack.enter_async_context(engine)
-        intake = _intake(settings, found, dialects, prices.catalog, ids, store=storage is not None)
         joined = Gateway(
             settings=settings,
             engine=engine,
@@ -223,6 +241,7 @@ async def gateway(
             started_at=started_at,
             storage=storage,
             jobs=jobs,
+            relay=relay,
         )
         metrics.watch(engine.load, joined.cache_size)
         yield joined

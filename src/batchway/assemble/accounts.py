@@ -6,8 +6,8 @@ from batchway.core.errors import SettingsError
 from batchway.core.router import Offers
 from batchway.core.types import Lane
 from batchway.engine.job_calls import Account as BatchAccount
-from batchway.ports import Dialect
-from batchway.providers.registry import BATCH_DIALECTS, DIALECTS, ROWS, Account, row_of
+from batchway.ports import Dialect, RelayDialect
+from batchway.providers.registry import BATCH_DIALECTS, DIALECTS, RELAY_DIALECTS, ROWS, Account, row_of
 from batchway.settings import ProviderNames, ProviderSettings, Settings
 
 PROVIDERS = tuple(
@@ -60,6 +60,12 @@ def batch_account(account: Account, settings: Settings) -> BatchAccount | None:
     label = given_of(settings, account.name).account
     mark = label or blake2b(f"{account.base_url}|{account.key}".encode(), digest_size=6).hexdigest()
     return BatchAccount(id=f"{account.name}/{mark}", provider=account.name, dialect=BATCH_DIALECTS[name](account))
+
+
+def relay_dialect(account: Account, settings: Settings) -> RelayDialect | None:
+    """The same for OpenAI's own objects; None: it has none, or others."""
+    make = RELAY_DIALECTS.get(_dialect_name(account, settings))
+    return None if make is None else make(account)
 
 
 def _dialect_name(account: Account, settings: Settings) -> str:

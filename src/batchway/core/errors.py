@@ -180,6 +180,14 @@ class Theirs(Refusal):
     status = 502
 
 
+class UpstreamRefused(Theirs):
+    """The provider answered with an error status: passed through as it is."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 class Unreachable(Theirs):
     """No connection to the provider could be made: nothing was sent, nothing is billed, a retry is safe."""
 

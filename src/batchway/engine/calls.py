@@ -83,7 +83,8 @@ class Calls:
             if not 200 <= incoming.status < 300:
                 whole = Incoming(status=incoming.status, headers=incoming.headers, body=await incoming.body())
                 return _ended(call_id, dialect.decode(request, whole, now), report)
-            reader = dialect.follow(request, fold=tape.keep)
+            # What stays at the provider is known by the name in its answer.
+            reader = dialect.follow(request, fold=tape.keep or "stateful" in request.prompt.features)
             fault = await self._copy(call_id, incoming, reader, dialect, tape)
             return _ended(call_id, fault or reader.answer(self._clock.now()), report)
 

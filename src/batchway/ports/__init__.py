@@ -1,7 +1,7 @@
 """What the engine needs from outside, as small protocols. `assemble` joins them to the parts that do it."""
 
 from batchway.ports.batching import BatchDialect, OutgoingRows, ResultReader
-from batchway.ports.calling import Dialect, Incoming, IncomingStream, Outgoing, Sender
+from batchway.ports.calling import Dialect, Flow, Incoming, IncomingStream, Outgoing, Sender
 from batchway.ports.clock import Alarm, Clock
 from batchway.ports.keeping import (
     Behind,
@@ -19,15 +19,19 @@ from batchway.ports.keeping import (
     Successor,
 )
 from batchway.ports.listening import Listener
+from batchway.ports.relaying import Belonging, Belongings, RelayDialect, Relayed, Span
 
 __all__ = [
     "Alarm",
     "BatchDialect",
     "Behind",
+    "Belonging",
+    "Belongings",
     "Berth",
     "Clock",
     "Custody",
     "Dialect",
+    "Flow",
     "Held",
     "Incoming",
     "IncomingStream",
@@ -41,8 +45,11 @@ __all__ = [
     "Outgoing",
     "OutgoingRows",
     "Pending",
+    "RelayDialect",
+    "Relayed",
     "ResultReader",
     "Sender",
+    "Span",
     "Stepped",
     "Successor",
 ]

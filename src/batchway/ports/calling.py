@@ -28,6 +28,14 @@ class Incoming(Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
 
 
+class Flow(Struct, frozen=True):
+    """A body that is passed on as it comes."""
+
+    pieces: AsyncIterator[bytes]
+    length: int | None
+    """Bytes; None: nobody knows before the end."""
+
+
 class IncomingStream(Protocol):
     """An HTTP response whose body is read as it comes."""
 
@@ -59,7 +67,9 @@ class Sender(Protocol):
         """The same with a body from a file of this many bytes: it may be 200 MB, and is never held whole."""
         ...
 
-    def stream(self, outgoing: Outgoing) -> AbstractAsyncContextManager[IncomingStream]: ...
+    def stream(self, outgoing: Outgoing, content: Flow | None = None) -> AbstractAsyncContextManager[IncomingStream]:
+        """Send, and read the response as it comes. `content`: what is sent in place of the body, as that comes."""
+        ...
 
 
 class Dialect(Protocol):

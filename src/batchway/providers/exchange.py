@@ -19,7 +19,7 @@ from yarl import URL
 
 from batchway import __version__
 from batchway.core.errors import UpstreamMalformed
-from batchway.ports import Outgoing
+from batchway.ports import Flow, Outgoing
 from batchway.providers.patience import Patience
 
 READ_AHEAD = 256 * 1024
@@ -42,13 +42,6 @@ MANY_HEADS = 200
 """Heads kept written: every provider's endpoints, and not the model names that callers look up."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-class File(Struct, frozen=True):
-    """A body that is read while it is sent. `length` in bytes."""
-
-    content: BinaryIO
-    length: int
 
 
 class _Head(Struct, frozen=True, kw_only=True):
@@ -81,31 +74,33 @@ class Pool:
         *,
         silence: float | None = None,
         patience: Patience | None = None,
-        file: File | None = None,
+        flow: Flow | None = None,
     ) -> "Exchange":
         """Send a request; the exchange once the head of its response is there, to be left as a context manager.
 
         `silence`: seconds that may pass without a byte either way. `patience` bounds the exchange from the first byte
-        sent to the last received. `file`: in place of the request's body. Raises aiohttp.ClientError,
+        sent to the last received. `flow`: in place of the request's body. Raises aiohttp.ClientError,
         HttpProcessingError for what is not HTTP, TimeoutError.
         """
         try:
-            return await self._open(outgoing, silence, patience, file)
+            return await self._open(outgoing, silence, patience, flow)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
             if outgoing.method not in REPEATABLE:
                 raise
-            return await self._open(outgoing, silence, patience, file)
+            return await self._open(outgoing, silence, patience, flow)
 
     async def _open(
-        self, outgoing: Outgoing, silence: float | None, patience: Patience | None, file: File | None
+        self, outgoing: Outgoing, silence: float | None, patience: Patience | None, flow: Flow | None
     ) -> "Exchange":
         head, body = self._head(outgoing.method, outgoing.url, outgoing.headers), outgoing.body
         exchange = Exchange(await self._connect(head.origin), silence, patience, self._max_body)
         try:
-            if file is not None:
-                exchange.upload(_framed(head.text, file.length), _read(file.content))
+            if flow is not None and flow.length is None:
+                exchange.upload(head.text + b"transfer-encoding: chunked\r\n\r\n", flow.pieces, chunked=True)
+            elif flow is not None and flow.length is not None:
+                exchange.upload(_framed(head.text, flow.length), flow.pieces)
             elif len(body) >= LARGE:
                 exchange.upload(_framed(head.text, len(body)), _cut(body))
             elif body or outgoing.method != "GET":
@@ -158,17 +153,20 @@ class Exchange:
         transport.write(message)
         self._protocol.start_timeout()
 
-    def upload(self, head: bytes, body: AsyncIterator[bytes | memoryview]) -> None:
-        """Send a body piece by piece, while the response may come already."""
+    def upload(self, head: bytes, body: AsyncIterator[bytes | memoryview], *, chunked: bool = False) -> None:
+        """Send a body piece by piece, while the response may come already. `chunked`: its length is not in the head."""
         self.write(head)
-        self._uploading = asyncio.get_running_loop().create_task(self._upload(body))
+        self._uploading = asyncio.get_running_loop().create_task(self._upload(body, chunked))
 
-    async def _upload(self, body: AsyncIterator[bytes | memoryview]) -> None:
+    async def _upload(self, body: AsyncIterator[bytes | memoryview], chunked: bool) -> None:
         writer = StreamWriter(self._protocol, asyncio.get_running_loop())
+        if chunked:
+            writer.enable_chunking()
         try:
             async for piece in body:
                 await writer.write(piece)
                 self._protocol.start_timeout()
+            await writer.write_eof()
         except Exception as error:  # noqa: BLE001  # Told to whoever waits for the response.
             failed = aiohttp.ClientConnectionError(f"the body could not be sent: {error!r}")
             self._protocol.set_exception(failed, error)
@@ -261,6 +259,7 @@ async def _cut(body: bytes) -> AsyncIterator[memoryview]:
         yield whole[start : start + PIECE]
 
 
-async def _read(file: BinaryIO) -> AsyncIterator[bytes]:
+async def read(file: BinaryIO) -> AsyncIterator[bytes]:
+    """A file as the pieces that are sent."""
     while piece := await asyncio.to_thread(file.read, PIECE):
         yield piece

@@ -13,8 +13,8 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from batchway.core.errors import Theirs, Unreachable, UpstreamCut, UpstreamMalformed, UpstreamTimeout
-from batchway.ports import Incoming, Outgoing
-from batchway.providers.exchange import Exchange, File, Pool
+from batchway.ports import Flow, Incoming, Outgoing
+from batchway.providers.exchange import Exchange, Pool, read
 from batchway.providers.patience import Patience
 
 FAILURES = (aiohttp.ClientError, HttpProcessingError, TimeoutError)
@@ -54,17 +54,17 @@ class HttpSender:
     async def send_file(self, outgoing: Outgoing, file: BinaryIO, length: int) -> Incoming:
         """Send a body from a file. How long it takes depends on its size, so the bound is on silence."""
         try:
-            sent = File(file, length)
-            with await self._pool.open(outgoing, silence=self._request_timeout, file=sent) as exchange:
+            flow = Flow(read(file), length)
+            with await self._pool.open(outgoing, silence=self._request_timeout, flow=flow) as exchange:
                 return await _whole(exchange)
         except FAILURES as error:
             raise translate(error, outgoing.url) from error
 
     @asynccontextmanager
-    async def stream(self, outgoing: Outgoing) -> AsyncIterator[Exchange]:
+    async def stream(self, outgoing: Outgoing, content: Flow | None = None) -> AsyncIterator[Exchange]:
         """Send, and read the response as it comes. The time bound holds between two pieces, not for the whole."""
         try:
-            with await self._pool.open(outgoing, silence=self._request_timeout) as exchange:
+            with await self._pool.open(outgoing, silence=self._request_timeout, flow=content) as exchange:
                 yield exchange
         except FAILURES as error:
             raise translate(error, outgoing.url) from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from batchway.core.types import Lane
-from batchway.ports import BatchDialect, Dialect
+from batchway.ports import BatchDialect, Dialect, RelayDialect
 from batchway.providers.anthropic import AnthropicBatchDialect, AnthropicDialect
 from batchway.providers.batch_forms import BATCH_FORMS
 from batchway.providers.gemini import GeminiBatchDialect, GeminiDialect
@@ -13,6 +13,7 @@ from batchway.providers.mistral import MistralDialect
 from batchway.providers.mistral_batch import MistralBatchDialect
 from batchway.providers.openai import OpenAIDialect
 from batchway.providers.openai_batch import OpenAIBatchDialect
+from batchway.providers.openai_relay import OpenAIRelay
 from batchway.providers.openrouter_batch import OpenRouterBatchDialect
 from batchway.providers.xai_batch import XAIBatchDialect
 
@@ -175,6 +176,14 @@ BATCH_DIALECTS: Mapping[str, Callable[[Account], BatchDialect]] = {
     "xai": lambda account: XAIBatchDialect(account.name, account.base_url, account.key),
 }
 """The same for Batch APIs, by the name of the dialect that direct calls are made in."""
+
+
+RELAY_DIALECTS: Mapping[str, Callable[[Account], RelayDialect]] = {
+    "openai": lambda account: OpenAIRelay(
+        account.base_url, account.key, errors=OpenAIDialect(account.name, account.base_url, account.key)
+    ),
+}
+"""The same for OpenAI's own objects (files, batches, stored answers): who has them, and speaks of them alike."""
 
 
 def row_of(name: str) -> Row | None:

@@ -8,8 +8,10 @@ from batchway.server import api
 from batchway.server.access import Access
 from batchway.server.exchange import Message, Receive, Scope, Send, read_headers, send_fault
 from batchway.server.openai import Endpoint
+from batchway.server.relay import Relayer
 from batchway.server.visits import Visits
 from batchway.wire.endpoints import FRONTS, Front
+from batchway.wire.objects import find
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -42,14 +44,16 @@ def build(gateway: Gateway, access: Access) -> App:
 
     routes: dict[str, App] = {"/v1" + front.path: endpoint(front) for front in FRONTS.values()}
     routes["/submit"] = endpoint(FRONTS["chat"], native=True)
-    return _Application(routes, rest, access, settings.max_connections)
+    relayer = Relayer(gateway.relay, gateway.intake, access, visits, max_body=settings.max_body_bytes)
+    return _Application(routes, relayer, rest, access, settings.max_connections)
 
 
 class _Application:
     """Finds the route, bounds how many are inside, and adds what every answer needs (CORS, no sniffing)."""
 
-    def __init__(self, routes: dict[str, App], rest: App, access: Access, max_inside: int) -> None:
+    def __init__(self, routes: dict[str, App], relayer: App, rest: App, access: Access, max_inside: int) -> None:
         self._routes = routes
+        self._relayer = relayer
         self._rest = rest
         self._access = access
         self._max_inside = max_inside
@@ -72,9 +76,20 @@ class _Application:
             return
         self._inside += 1
         try:
-            await self._routes.get(scope["path"], self._others)(scope, receive, send)
+            hot = self._routes.get(scope["path"])
+            if hot is None or scope["method"] != "POST":
+                await self._cold(scope, hot)(scope, receive, send)
+            else:
+                await hot(scope, receive, send)
         finally:
             self._inside -= 1
+
+    def _cold(self, scope: Scope, hot: App | None) -> App:
+        """Stored completions are listed under the path by which they are made."""
+        place = find(scope["path"])
+        if place is not None and (hot is None or scope["method"] in place.acts):
+            return self._relayer
+        return hot or self._others
 
     async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -1,6 +1,6 @@
 """One HTTP exchange over bare ASGI: a body read within bounds, a response sent, and the headers that say what it is."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from batchway.core.cost import dollars
@@ -18,6 +18,9 @@ JSON = (b"content-type", b"application/json")
 PRIVATE = (b"cache-control", b"private, no-store")
 """An answer is its caller's alone: no cache on the way may keep it."""
 
+BOUND = " (max_body_bytes)"
+"""The setting that bounds the bodies that are read whole."""
+
 MAX_WHY = 500
 """Characters of the reasons in a header."""
 
@@ -33,9 +36,7 @@ def read_headers(scope: Scope) -> dict[str, str]:
 
 async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int) -> bytes:
     """The whole body. Raises TooLarge or Gone; what comes is counted, whatever the headers say."""
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+    declared_length(headers, max_bytes, BOUND)
     pieces: list[bytes] = []
     size = 0
     more = True
@@ -46,13 +47,37 @@ async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int
         piece, more = message.get("body", b""), message.get("more_body", False)
         size += len(piece)
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            raise _too_large(max_bytes, BOUND)
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {max_bytes} bytes (max_body_bytes).")
+def declared_length(headers: Mapping[str, str], max_bytes: int, bound: str = "") -> int | None:
+    """Bytes that the body will have; None: it does not say. Raises TooLarge, which names the `bound`."""
+    declared = headers.get("content-length", "")
+    length = int(declared) if declared.isdigit() else None
+    if length is not None and length > max_bytes:
+        raise _too_large(max_bytes, bound)
+    return length
+
+
+async def body_pieces(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body piece by piece, as it comes. Raises TooLarge or Gone."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(max_bytes, "")
+        if piece:
+            yield piece
+
+
+def _too_large(max_bytes: int, bound: str) -> TooLarge:
+    return TooLarge(f"The body is larger than {max_bytes} bytes{bound}.")
 
 
 async def send_body(send: Send, status: int, headers: Headers, content: bytes) -> None:

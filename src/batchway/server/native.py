@@ -14,7 +14,7 @@ from batchway.core.types import Answer, Fault
 from batchway.engine.intake import Identity
 from batchway.server.access import Access
 from batchway.server.exchange import JSON, PRIVATE, Headers, id_headers, money_headers, way_headers
-from batchway.store import answers
+from batchway.store import answers, requests
 from batchway.store.answers import Stored
 from batchway.store.requests import CANCELLED
 from batchway.store.withdrawal import Withdrawal, withdraw
@@ -108,6 +108,7 @@ class _Lookup:
         answer = stored.outcome
         if not answer.body and stored.via == "cache":
             answer = await self._cached(tenant, stored) or answer
+        await self._claim(stored, answer)
         if not answer.body:
             raise errors.Swept(f"'{self._id[:MAX_ID]}' was answered, and its answer is not kept (any more).")
         return self._completed(stored, answer)
@@ -118,6 +119,12 @@ class _Lookup:
             answers.find_shared, tenant, stored.fingerprint, 0.0, stored.finished_at
         )
         return equal.outcome if equal is not None and isinstance(equal.outcome, Answer) else None
+
+    async def _claim(self, stored: Stored, answer: Answer) -> None:
+        """Whoever did not wait first hears here by which name its answer stays at the provider."""
+        request = await self._storage.database.read(requests.load, stored.ask)
+        if request is not None:
+            self._gateway.relay.note(request, answer)
 
     def _completed(self, stored: Stored, answer: Answer) -> Response:
         via = stored.via or stored.lane

@@ -54,6 +54,10 @@ class Visit:
         else:
             self.driving()
 
+    def goes_on(self) -> None:
+        """More of a body came that may take long for its size: its time begins anew."""
+        self.began = asyncio.get_running_loop().time()
+
     def has_asked(self) -> None:
         """Its body is complete: from now on it may leave, but no longer be late."""
         self.reading = False

@@ -5,6 +5,7 @@
         │                                                learnt, turnarounds, gaps
     job_rows >── jobs          provider batches
     charges                    what it cost              events     what happened, for `explain`
+    belongings                 whose the files, batches, stored completions and responses at providers are
 
 Times are seconds since the epoch; money is integer picodollars; durations are seconds; sizes are bytes. Bodies and
 answers stand beside their requests: inserting is cheaper than updating in place, and sweeping them leaves the metadata.
@@ -238,6 +239,17 @@ learnt = Table(
     Column("value", Text, nullable=False),  # JSON
     Column("at", Double, nullable=False),
 )
+
+belongings = Table(
+    "belongings",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # file, batch, completion or response
+    Column("id", Text, primary_key=True),  # the provider's
+    Column("tenant", Text, nullable=False),
+    Column("created_at", Double, nullable=False),  # as the provider says, or not after that
+)
+Index("belongings_tenant", belongings.c.tenant, belongings.c.provider, belongings.c.kind, belongings.c.created_at)
 
 gaps = Table(
     "gaps",

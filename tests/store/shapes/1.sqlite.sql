@@ -1,3 +1,12 @@
+CREATE TABLE belongings (
+	provider TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	id TEXT NOT NULL,
+	tenant TEXT NOT NULL,
+	created_at DOUBLE NOT NULL,
+	PRIMARY KEY (provider, kind, id)
+);
+CREATE INDEX belongings_tenant ON belongings (tenant, provider, kind, created_at);
 CREATE TABLE charges (
 	call_id TEXT NOT NULL,
 	tenant TEXT NOT NULL,
