@@ -6,7 +6,7 @@ claims the job next goes on from what is stored.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from msgspec import structs
@@ -208,7 +208,7 @@ class Steps:
         for landing in stepped.landed:
             self._landed(job, landing)
         for pending in stepped.rerouted:
-            self._desk.tell(Resumed(pending.request, reason))
+            self._desk.tell(Resumed(pending.request, reason, "batch"))
         for formed in stepped.formed:
             self._desk.publish(JobMoved(at=now, job=formed, before=None, reason=reason))
             self._wake()
@@ -299,7 +299,19 @@ def _reason(commands: Sequence[JobCommand], fact: facts.JobFact) -> str:
     if commands:
         return commands[0].why
     fault = getattr(fact, "fault", None)
-    return type(fact).__name__.lower() if fault is None else told(fault)
+    if fault is not None:
+        return told(fault)
+    describe = _HAPPENED.get(type(fact))
+    return type(fact).__name__.lower() if describe is None else describe(fact)
+
+
+_HAPPENED: Mapping[type, Callable[[Any], str]] = {
+    facts.Submitted: lambda fact: f"the provider made it: {fact.batch.id}",
+    facts.Polled: lambda fact: f"the provider says: {fact.batch.said}",
+    facts.Ingested: lambda fact: f"{fact.done} answers and {fact.failed} faults were read",
+    facts.FilesDeleted: lambda _: "our files at the provider are deleted",
+}
+"""What happened, in words for people, where it leads to nothing that says why."""
 
 
 def _ours(code: str, why: str, retry_after: float) -> Fault:
