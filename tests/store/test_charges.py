@@ -44,6 +44,7 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
             charge("4", via="cache", cost=0),
             charge("5", key="other"),
             charge("6", at=NOW - 86_400),
+            charge("7", "overhead", counterfactual=0),
             charge("7", tenant="two"),
             charge("8", at=NOW - 10 * 86_400),
         ],
@@ -57,13 +58,14 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
             day=DAY,
             via="batch",
             key="k",
-            charges=3,
-            cost=120,
+            charges=4,
+            cost=170,
+            overhead=50,
             counterfactual=200,
-            saved=80,
+            saved=30,
             unpriced=1,
-            input=30,
-            output=15,
+            input=40,
+            output=20,
             **common,
         ),
         _single(day=DAY, via="batch", key="other", cost=50, saved=50, **common),
@@ -71,8 +73,8 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
         _single(day=DAY - 1, via="batch", key="k", cost=50, saved=50, **common),
     ]
     everyone = charges.ledger(connection, since_day=DAY, until_day=DAY)
-    assert sum(line.charges for line in everyone) == 6
+    assert sum(line.charges for line in everyone) == 7
 
 
 def _single(**fields: object) -> LedgerLine:
-    return LedgerLine(charges=1, counterfactual=100, unpriced=0, input=10, output=5, **fields)  # type: ignore[arg-type]
+    return LedgerLine(charges=1, overhead=0, counterfactual=100, unpriced=0, input=10, output=5, **fields)  # type: ignore[arg-type]

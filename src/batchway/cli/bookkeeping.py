@@ -12,7 +12,7 @@ from batchway.cli.storing import with_store
 from batchway.cli.tables import money, print_fields, print_json, print_table, when
 from batchway.core.cost import dollars
 from batchway.core.errors import SettingsError
-from batchway.core.types import Answer, Fault
+from batchway.core.types import Answer, Charge, Fault
 from batchway.settings import Settings
 from batchway.store import Database, batches, charges, lookup
 from batchway.store.batches import Batch, Filter
@@ -43,10 +43,12 @@ def ledger(flags: Mapping[str, object], by: Sequence[str], days: int, tenant: st
         print_json([dict(zip(("group", *_SUMS), row, strict=True)) for row in rows])
         return
     shown = [(*group, *_readable(sums)) for group, *sums in rows]
-    print_table([*by, "charges", "input", "output", "paid", "alone and directly", "saved", "unpriced"], shown)
+    columns = "charges", "input", "output", "paid", "of it overhead", "alone and directly", "saved", "unpriced"
+    print_table([*by, *columns], shown)
 
 
-_SUMS = ("charges", "input", "output", "paid_usd", "counterfactual_usd", "saved_usd", "unpriced")
+_SUMS = ("charges", "input", "output", "paid_usd", "overhead_usd", "counterfactual_usd", "saved_usd", "unpriced")
+_MONEY = range(3, 7)
 
 
 def _ledger(connection: Any, since: int, until: int, tenant: str | None) -> list[LedgerLine]:
@@ -55,22 +57,27 @@ def _ledger(connection: Any, since: int, until: int, tenant: str | None) -> list
 
 def _summed(lines: Sequence[LedgerLine], by: Sequence[str]) -> list[tuple[Any, ...]]:
     """A row for each group and one for all: the group, then the sums in the order of `_SUMS`."""
-    sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * 7)
+    sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(_SUMS))
     for line in lines:
-        amounts = line.charges, line.input, line.output, line.cost, line.counterfactual, line.saved, line.unpriced
+        priced = line.cost, line.overhead, line.counterfactual, line.saved
+        amounts = line.charges, line.input, line.output, *priced, line.unpriced
         for group in (tuple([GROUPS[name](line) for name in by]), _ALL):
             sums[group] = [sum(pair) for pair in zip(sums[group], amounts, strict=True)]
-    whole = sums.pop(_ALL, [0] * 7)
+    whole = sums.pop(_ALL, [0] * len(_SUMS))
     ordered = sorted(sums.items(), reverse=bool(by) and by[0] == "day")
     rows = [*ordered, (("all", *[""] * (len(by) - 1)) if by else (), whole)]
-    return [(group, *amounts[:3], *[dollars(each) for each in amounts[3:6]], amounts[6]) for group, amounts in rows]
+    return [(group, *map(_shown, range(len(_SUMS)), amounts)) for group, amounts in rows]
 
 
 _ALL = ("\0",)
 
 
+def _shown(place: int, amount: int) -> int | str:
+    return dollars(amount) if place in _MONEY else amount
+
+
 def _readable(sums: Sequence[Any]) -> list[Any]:
-    return [f"${cell}" if place in (3, 4, 5) else cell for place, cell in enumerate(sums)]
+    return [f"${cell}" if place in _MONEY else cell for place, cell in enumerate(sums)]
 
 
 def list_batches(flags: Mapping[str, object], status: str | None, limit: int, *, json: bool) -> None:
@@ -177,6 +184,10 @@ def steps(story: Story) -> list[tuple[float, str, str, str]]:
         (charge.at, "charged", f"{charge.via} by {charge.call_id}, {_tokens(charge.usage)}", money(charge.cost))
         for charge in story.charges
     ]
+    found += [
+        (charge.at, "overhead", f"its batch answered as well, {_tokens(charge.usage)}", money(charge.cost))
+        for charge in story.overhead
+    ]
     return sorted(found, key=lambda step: step[0])
 
 
@@ -214,11 +225,13 @@ def _story(story: Story) -> dict[str, object]:
     return {
         "request": _request(story.request),
         "steps": [{"at": at, "what": what, "why": why, "paid": paid or None} for at, what, why, paid in steps(story)],
-        "charges": [
-            structs.asdict(charge) | {"cost_usd": None if charge.cost is None else dollars(charge.cost)}
-            for charge in story.charges
-        ],
+        "charges": [_charge(charge) for charge in story.charges],
+        "overhead": [_charge(charge) for charge in story.overhead],
     }
+
+
+def _charge(charge: Charge) -> dict[str, object]:
+    return structs.asdict(charge) | {"cost_usd": None if charge.cost is None else dollars(charge.cost)}
 
 
 def hide_batches(flags: Mapping[str, object], which: Filter, *, dry_run: bool) -> list[str]:

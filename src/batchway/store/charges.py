@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, case, func, select
 
+from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Charge, Usage, Via
 from batchway.store.chunks import chunks
 from batchway.store.connections import insert_new
@@ -31,6 +32,8 @@ class LedgerLine(Struct, frozen=True, kw_only=True):
     key: str
     charges: int
     cost: int
+    overhead: int
+    """What part of the cost no request asked for: samples of the guard, rows that were paid twice."""
     counterfactual: int
     saved: int
     unpriced: int
@@ -76,6 +79,12 @@ def of_request(connection: Connection, tenant: str, request_id: str) -> list[Cha
     return [_charge(read) for read in connection.execute(select(charges).where(*mine).order_by(charges.c.at))]
 
 
+def of_rows(connection: Connection, tenant: str, custom_ids: Sequence[str]) -> list[Charge]:
+    """What rows of jobs cost that came back after another answer: their custom_ids are their call ids."""
+    late = charges.c.call_id.in_(custom_ids), charges.c.tenant == tenant, charges.c.request_id == OVERHEAD
+    return [_charge(read) for read in connection.execute(select(charges).where(*late).order_by(charges.c.at))]
+
+
 def of_job(connection: Connection, job_id: str) -> Sums:
     """What the rows of a job cost, those that were paid for nothing left out."""
     summed = select(
@@ -102,6 +111,7 @@ _LEDGER = (
         *_GROUP,
         func.count().label("charges"),
         func.sum(charges.c.cost).label("cost"),
+        func.sum(case((charges.c.request_id == OVERHEAD, charges.c.cost), else_=0)).label("overhead"),
         func.sum(charges.c.counterfactual).label("counterfactual"),
         func.sum(charges.c.counterfactual - charges.c.cost).label("saved"),
         func.sum(case((charges.c.cost.is_(None), 1), else_=0)).label("unpriced"),
@@ -115,7 +125,7 @@ _LEDGER = (
 
 def _line(read: Any) -> LedgerLine:
     fields = dict(read._mapping)
-    for name in ("cost", "counterfactual", "saved", "unpriced", "input", "output"):
+    for name in ("cost", "overhead", "counterfactual", "saved", "unpriced", "input", "output"):
         # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
         fields[name] = int(fields[name] or 0)
     return LedgerLine(**fields)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, or_, select
 
+from batchway.core.job import custom_id
 from batchway.core.types import Charge
 from batchway.store import charges, events
 from batchway.store.answers import FOUND, Stored, read_stored
 from batchway.store.events import Told
-from batchway.store.tables import requests
+from batchway.store.tables import job_rows, jobs, requests
 
 
 class Which(Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class Story(Struct, frozen=True, kw_only=True):
     told: tuple[Told, ...]
     """What happened to it and to the jobs that it was in, in order."""
     charges: tuple[Charge, ...]
+    overhead: tuple[Charge, ...] = ()
+    """What its rows cost that came back after another answer."""
 
 
 def search(connection: Connection, which: Which, limit: int = 50) -> list[Stored]:
@@ -52,9 +55,16 @@ def stories(connection: Connection, request_id: str) -> Sequence[Story]:
 
 def _story(connection: Connection, tenant: str, request_id: str) -> Story:
     mine = requests.c.tenant == tenant, requests.c.request_id == request_id
-    read = connection.execute(FOUND.where(*mine)).one()
+    stored = read_stored(connection.execute(FOUND.where(*mine)).one())
     return Story(
-        request=read_stored(read),
+        request=stored,
         told=tuple(events.of_request(connection, tenant, request_id)),
         charges=tuple(charges.of_request(connection, tenant, request_id)),
+        overhead=tuple(charges.of_rows(connection, tenant, _custom_ids(connection, stored.ask))),
     )
+
+
+def _custom_ids(connection: Connection, ask: str) -> list[str]:
+    """By which it went, in every batch that it was in."""
+    rows = select(jobs.c.submit_tag, job_rows.c.position).join(jobs, jobs.c.id == job_rows.c.job_id)
+    return [custom_id(tag, position) for tag, position in connection.execute(rows.where(job_rows.c.ask == ask))]
