@@ -624,7 +624,9 @@ def test_rows_that_are_refused_without_a_line_are_divided() -> None:
 
 def test_a_model_that_is_not_batched_leaves_the_lane() -> None:
     _, wanted = step(running(), failed_for(Problem(code="model_not_found", message="no such model")))
-    assert isinstance(wanted[0], commands.Reroute)
+    assert isinstance(wanted[0], commands.Learn)
+    assert wanted[0].name == "no_batch"
+    assert isinstance(wanted[1], commands.Reroute)
 
 
 def test_an_unexplained_failure_counts_as_a_job() -> None:

@@ -189,6 +189,17 @@ def test_what_a_job_could_not_do_finds_another_way() -> None:
     assert reply_of(desk.tell(facts.Kept("ask-1"))).via == "direct"
 
 
+def test_what_the_batch_lane_did_not_take_is_not_sent_there_again() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    (request,) = form.requests
+    assert request.priority == "low"
+
+    call = call_of(desk.tell(facts.Resumed(request, "no batches of this model", "batch")))
+
+    assert call.lane != "batch"
+
+
 def test_after_a_restart_a_request_goes_on_without_its_caller() -> None:
     desk = desk_of()
     request = desk.request(durable=True)

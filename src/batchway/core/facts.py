@@ -82,6 +82,8 @@ class Resumed(Struct, frozen=True, tag=True, gc=False):
 
     request: Request
     why: str
+    barred: Lane | None = None
+    """The lane that did not take it, and would not take it again."""
 
 
 class Rescue(Struct, frozen=True, tag=True, gc=False):

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from batchway.core.catalog import Catalog
-from batchway.core.commands import Command, FormJob
+from batchway.core.commands import FormJob
 from batchway.core.cost import charged, counterfactual
 from batchway.core.facts import Fact, Landed, Measured, Resumed
 from batchway.core.job import (
@@ -41,7 +41,7 @@ class Desk(Protocol):
 
     now: float
 
-    def tell(self, fact: Fact) -> list[Command]: ...
+    def tell(self, fact: Fact) -> None: ...
     def at(self, when: float, action: Callable[[Any, float], None], what: object) -> None: ...
 
 
@@ -263,7 +263,7 @@ class Jobs:
 
     def _reroute(self, held: _Underway, command: commands.Reroute) -> None:
         for position in sorted(held.open):
-            self._desk.tell(Resumed(self._leave(held, position), command.why))
+            self._desk.tell(Resumed(self._leave(held, position), command.why, "batch"))
 
     def _requeue(self, held: _Underway, command: commands.Requeue) -> None:
         rows = [held.requests[position] for position in sorted(held.open)]

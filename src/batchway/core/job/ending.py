@@ -125,6 +125,7 @@ def _settle_problems(m: Moment, job: Job) -> Job:
         return _crowded(m, job, next(problem for problem in job.problems if problem.code == TOKEN_LIMIT))
     if codes & ABOUT_THE_MODEL:
         why = f"the provider does not batch this model: {first.message}"
+        m.learn("no_batch", 1.0, why)
         m.reroute(_theirs(first.code or "batch_failed", first.message), why)
         return finish(m, job, "refused")
     lines = {problem.line: problem for problem in job.problems if problem.line and problem.line <= job.n}

@@ -131,6 +131,8 @@ def resumed(plan: Plan, fact: facts.Resumed) -> None:
         return  # It is on its way here already.
     if seat.flight is None and fact.request.ask not in plan.ended:
         seat.request, seat.job, seat.elsewhere = fact.request, None, False
+        if fact.barred is not None:
+            seat.barred = {**seat.barred, fact.barred: fact.why}
         fit_or_route(plan, seat)
 
 
