@@ -142,13 +142,12 @@ class Simulation:
 
     # The planner
 
-    def tell(self, fact: Fact) -> list[Command]:
+    def tell(self, fact: Fact) -> None:
         """Tell the planner, obey, and say what was obeyed."""
         now = self.now
         if isinstance(fact, facts.Landed):
             self._rescuing.forget(fact.ask)
-        commands = self._planner.receive(fact, now)
-        for command in commands:
+        for command in self._planner.receive(fact, now):
             kind = type(command)
             self._do[kind](command)
             told, describe = TOLD[kind]
@@ -156,16 +155,11 @@ class Simulation:
                 self.publish(describe(command, now))
         deadline = self._planner.deadline()
         self._deadline = inf if deadline is None else deadline
-        return commands
 
     def publish(self, event: Event) -> None:
         """Let the listeners hear."""
         for hear in self._heard.get(type(event), ()):
             hear(event)
-
-    def hears(self, kind: type) -> bool:
-        """Whether anybody listens to such events."""
-        return kind in self._heard
 
     def _told(self, fact: Fact, _now: float) -> None:
         self.tell(fact)

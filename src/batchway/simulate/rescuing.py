@@ -10,7 +10,6 @@ from itertools import count
 from typing import Any, Protocol
 
 from batchway.core.catalog import Catalog
-from batchway.core.commands import Command
 from batchway.core.events import Event, Rescued
 from batchway.core.facts import Fact, Rescue
 from batchway.core.rescue import RescueRule, head_start, leave_at, measure
@@ -30,7 +29,7 @@ class Desk(Protocol):
 
     now: float
 
-    def tell(self, fact: Fact) -> list[Command]: ...
+    def tell(self, fact: Fact) -> None: ...
     def publish(self, event: Event) -> None: ...
     def at(self, when: float, action: Callable[[Any, float], None], what: object) -> None: ...
 
