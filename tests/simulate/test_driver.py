@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from msgspec import structs
 from tests.simulate.traffic import CALM, START, lab, mixed, request
 
+from batchway.core.commands import Command
 from batchway.core.events import TOLD, Accepted, CallEnded, Event, Rescued
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.rescue import RescueRule
@@ -195,6 +196,10 @@ def test_the_providers_cache_reads_a_beginning_that_it_has_seen() -> None:
     usages = [event.charge.usage for event in everything.of("Charged")]
     # 2,000 shared tokens, read in steps of 128, for five minutes after they were last seen.
     assert [(usage.cached, usage.cache_written) for usage in usages] == [(0, 1920), (1920, 0), (0, 1920)]
+
+
+def test_every_command_of_the_planner_is_obeyed() -> None:
+    assert set(lab().simulation(PLAIN)._do) == set(get_args(Command))
 
 
 # Bytes

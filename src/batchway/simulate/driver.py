@@ -19,6 +19,7 @@ from msgspec import structs
 from batchway.core import facts
 from batchway.core.catalog import Catalog
 from batchway.core.commands import (
+    Acknowledge,
     Book,
     Call,
     Cancel,
@@ -28,6 +29,7 @@ from batchway.core.commands import (
     Join,
     Keep,
     Look,
+    Record,
     Refuse,
     Reply,
     Save,
@@ -85,6 +87,8 @@ class Simulation:
             Join: _nothing,
             Reply: _nothing,
             Refuse: _nothing,
+            Acknowledge: _nothing,
+            Record: _nothing,
             Book: _nothing,
         }
         jobs.attach(self)
