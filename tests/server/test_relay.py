@@ -171,6 +171,19 @@ async def test_another_tenants_objects_are_not_there(lane: Gate) -> None:
     assert lane.calls == calls, "nothing of it reached the provider"
 
 
+async def test_nobody_goes_on_from_another_tenants_response(lane: Gate) -> None:
+    async with sdk(lane) as openai:
+        response = await openai.responses.create(model="gpt-4o-mini", input="my secret")
+    calls = lane.calls
+    asked = {"model": "gpt-4o-mini", "input": "what did I say?", "previous_response_id": response.id}
+    stolen = await lane.http.post("/v1/responses", json=asked, headers=bearer(OTHER))
+    check_fault(stolen, 400, "previous_response_not_found", "previous_response_id")
+    assert lane.calls == calls
+    mine = await lane.http.post("/v1/responses", json=asked, headers=bearer(ONE))
+    assert lane.calls == calls + 1, "the provider is asked (the sandbox keeps no conversations)"
+    assert mine.status_code == 400
+
+
 async def test_lists_hold_ones_own_alone_page_by_page(tmp_path: Path) -> None:
     async with open_lane(tmp_path, keys=KEYS) as gate, sdk(gate) as one, sdk(gate, OTHER) as other:
         # The gateway's own work at the same account.

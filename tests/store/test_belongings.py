@@ -19,19 +19,19 @@ def test_a_tenant_has_its_own(connection: Connection) -> None:
         connection, [file("f-1"), file("f-2", "other"), file("f-3", kind="batch"), file("f-4", provider="x")]
     )
 
-    assert belongings.owned(connection, "t", "openai", "file", ["f-1", "f-2", "f-3", "f-4", "f-9"]) == {"f-1"}
-    assert belongings.owned(connection, "other", "openai", "file", ["f-1", "f-2"]) == {"f-2"}
-    assert belongings.owned(connection, "t", "openai", "batch", ["f-3"]) == {"f-3"}
-    assert belongings.owned(connection, "t", "openai", "file", []) == set()
+    names = ["f-1", "f-2", "f-3", "f-4", "f-9"]
+    assert belongings.owners(connection, "openai", "file", names) == {"f-1": "t", "f-2": "other"}
+    assert belongings.owners(connection, "openai", "batch", names) == {"f-3": "t"}
+    assert belongings.owners(connection, "openai", "file", []) == {}
 
 
 def test_who_made_it_last_has_it_but_nobody_gets_it_by_noting_it(connection: Connection) -> None:
     belongings.add(connection, [file("f-1")])
     belongings.keep(connection, [file("f-1", "other"), file("f-2", "other")])
-    assert belongings.owned(connection, "t", "openai", "file", ["f-1", "f-2"]) == {"f-1"}
+    assert belongings.owners(connection, "openai", "file", ["f-1", "f-2"]) == {"f-1": "t", "f-2": "other"}
 
     belongings.add(connection, [file("f-1", "other", at=NOW + 5), file("f-1", "other", at=NOW + 5)])
-    assert belongings.owned(connection, "t", "openai", "file", ["f-1"]) == set()
+    assert belongings.owners(connection, "openai", "file", ["f-1"]) == {"f-1": "other"}
     assert belongings.span(connection, "other", "openai", "file") == Span(oldest=NOW, newest=NOW + 5)
 
 
@@ -53,6 +53,8 @@ async def test_what_was_noted_is_known_at_once_and_after_a_restart(opens: Opens)
     await mine.add([file("r-2", kind="response", at=NOW)])
 
     another = StoreBelongings(database)
+    another.note(file("r-1", "other", kind="response"))
+    assert await another.owned("other", "openai", "response", ["r-1"]) == frozenset(), "it was another's before"
     assert await another.owned("t", "openai", "response", ["r-1", "r-2"]) == {"r-1", "r-2"}
     assert await another.span("t", "openai", "response") == Span(oldest=NOW, newest=NOW + 1)
     await another.forget("openai", "response", "r-1")

@@ -53,6 +53,8 @@ class Taken(Struct, frozen=True, kw_only=True, gc=False):
     """The caller used a native field, so that its answer carries `content`."""
     chosen: str | None = None
     """Why its model was chosen, where it said `auto`."""
+    continues: str | None = None
+    """The stored response that it goes on from."""
 
 
 class Intake:
@@ -118,6 +120,7 @@ class Intake:
             include_usage=reading.include_usage,
             native=bool(reading.ours),
             chosen=chosen,
+            continues=reading.continues,
         )
 
     def _make(

@@ -92,6 +92,12 @@ class Relay:
         if caller.authorization is None and name is not None:
             await self._check_owned(caller, "file", name, "input_file_id")
 
+    async def check_continued(self, request: Request, name: str) -> None:
+        """A response that is gone on from is its tenant's. Raises BadRequest as the provider would."""
+        if self._keeps(request) and not await self._owned(_caller_of(request), "response", [name]):
+            what = f"Previous response with id '{name[:SHOWN]}' not found."
+            raise BadRequest(what, param="previous_response_id", code="previous_response_not_found")
+
     async def _check_owned(self, caller: Caller, kind: Kind, name: str, param: str) -> None:
         if not await self._owned(caller, kind, [name]):
             raise NotFound(f"There is no {kind} '{name[:SHOWN]}'.", param=param)
@@ -212,9 +218,7 @@ class Relay:
 
     def note(self, request: Request, answer: Answer) -> None:
         """What the request left at the provider is its tenant's."""
-        if "stateful" not in request.prompt.features or request.authorization is not None:
-            return
-        if self._belongings is None or self._dialect is None or request.provider != self._provider:
+        if "stateful" not in request.prompt.features or not self._keeps(request):
             return
         kind = _STORED.get(request.endpoint)
         try:
@@ -223,7 +227,16 @@ class Relay:
             return  # It has no name that anybody could look it up by.
         if kind is not None:
             (belonging,) = self._made(request.tenant, kind, made)
-            self._belongings.note(belonging)
+            self._kept().note(belonging)
+
+    def _keeps(self, request: Request) -> bool:
+        """Whether it is known here whose is what the request is about at its provider."""
+        here = self._dialect is not None and request.provider == self._provider
+        return here and self._belongings is not None and request.authorization is None
+
+
+def _caller_of(request: Request) -> Caller:
+    return Caller(tenant=request.tenant, authorization=request.authorization)
 
 
 _STORED: Mapping[str, Kind] = {"chat": "completion", "responses": "response"}

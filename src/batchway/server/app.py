@@ -36,6 +36,7 @@ def build(gateway: Gateway, access: Access) -> App:
             gateway.intake,
             access,
             visits,
+            gateway.relay,
             max_body=settings.max_body_bytes,
             retries=settings.max_retries > 0,
             native=native,

@@ -15,6 +15,7 @@ from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal
 from batchway.core.types import Request
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
+from batchway.engine.relay import Relay
 from batchway.server.access import Access
 from batchway.server.exchange import (
     JSON,
@@ -55,6 +56,7 @@ class Endpoint:
         intake: Intake,
         access: Access,
         visits: Visits,
+        relay: Relay,
         *,
         max_body: int,
         retries: bool,
@@ -68,6 +70,7 @@ class Endpoint:
         self._intake = intake
         self._access = access
         self._visits = visits
+        self._relay = relay
         self._max_body = max_body
         self._retries = retries
         self._native = native
@@ -80,6 +83,8 @@ class Endpoint:
             with self._visits.begin(receive, send) as visit:
                 taken, timeout = await self._take(scope, receive)
                 visit.has_asked()
+                if taken.continues is not None and self._access.keyed:
+                    await self._relay.check_continued(taken.request, taken.continues)
                 if timeout is None and taken.request.on_deadline != "fail" and not taken.request.detached:
                     ended = await self._drive(taken.request, visit)
                 else:

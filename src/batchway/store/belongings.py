@@ -38,10 +38,10 @@ class StoreBelongings:
 
     async def owned(self, tenant: str, provider: str, kind: Kind, ids: Collection[str]) -> frozenset[str]:
         """See `ports.Belongings`."""
-        noted = {name: self._recent.get((provider, kind, name)) for name in ids}
-        recent = {name for name, belonging in noted.items() if belonging is not None and belonging.tenant == tenant}
-        rest = [name for name in ids if name not in recent]
-        return frozenset(recent | (await self._database.read(owned, tenant, provider, kind, rest) if rest else set()))
+        found = await self._database.read(owners, provider, kind, list(ids))
+        # What is on disk counts: it was somebody's before it was noted here.
+        noted = {name: each.tenant for name in ids if (each := self._recent.get((provider, kind, name))) is not None}
+        return frozenset([name for name, owner in (noted | found).items() if owner == tenant])
 
     async def span(self, tenant: str, provider: str, kind: Kind) -> Span | None:
         """See `ports.Belongings`."""
@@ -71,12 +71,13 @@ def keep(connection: Connection, found: Sequence[Belonging]) -> None:
     connection.execute(new, [_row(each) for each in found])
 
 
-def owned(connection: Connection, tenant: str, provider: str, kind: Kind, ids: Sequence[str]) -> set[str]:
-    """Which of these are the tenant's."""
-    found: set[str] = set()
-    mine = belongings.c.tenant == tenant, belongings.c.provider == provider, belongings.c.kind == kind
+def owners(connection: Connection, provider: str, kind: Kind, ids: Sequence[str]) -> dict[str, str]:
+    """The tenants of those of these that are somebody's."""
+    found: dict[str, str] = {}
+    known = select(belongings.c.id, belongings.c.tenant)
+    known = known.where(belongings.c.provider == provider, belongings.c.kind == kind)
     for some in chunks(ids):
-        found.update(connection.scalars(select(belongings.c.id).where(*mine, belongings.c.id.in_(some))))
+        found |= {read.id: read.tenant for read in connection.execute(known.where(belongings.c.id.in_(some)))}
     return found
 
 

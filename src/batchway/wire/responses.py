@@ -74,7 +74,8 @@ def read(body: bytes) -> Reading:
         features=tuple(sorted(features)),
     )
     user = asked.safety_identifier or asked.user
-    return Reading(prompt=prompt, hints=hints, ours=ours, user=user, include_usage=True)
+    continues = asked.previous_response_id
+    return Reading(prompt=prompt, hints=hints, ours=ours, user=user, continues=continues, include_usage=True)
 
 
 def _has_other_input(asked: _ResponsesBody) -> bool:
