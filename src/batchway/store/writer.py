@@ -18,6 +18,11 @@ GROUP = 1000
 """Most operations of one kind (waited for, or behind) in a transaction: its length bounds how long the next waits."""
 
 
+LINGER = 0.1
+"""Seconds that posts wait for more of them. Nobody waits for a post, and a transaction for one costs as much as the rows
+of ten."""
+
+
 class _Write(Struct, frozen=True, gc=False):
     operation: Operation
     future: "Future[Any]"
@@ -44,6 +49,7 @@ class Writer:
         self._retry_seconds = retry_seconds
         self._arrived: SimpleQueue[_Write | _Token] = SimpleQueue()
         self._stopping = False
+        self._woken = False
         self._thread = Thread(target=self._run, name="batchway-store-writer", daemon=True)
         self._thread.start()
 
@@ -60,7 +66,8 @@ class Writer:
 
     def wake(self) -> None:
         """There are posts. While the store is down they wait until it is tried again."""
-        if self.down is None:
+        if self.down is None and not self._woken:
+            self._woken = True
             self._arrived.put(_WAKE)
 
     def stop(self) -> None:
@@ -82,7 +89,7 @@ class Writer:
         writes: list[_Write] = []
         patience = None if self.down is None else self._retry_seconds
         try:
-            arrival = self._arrived.get(timeout=patience)
+            arrival = self._linger(self._arrived.get(timeout=patience))
             while True:
                 if isinstance(arrival, _Write):
                     writes.append(arrival)
@@ -93,7 +100,18 @@ class Writer:
                 arrival = self._arrived.get_nowait()
         except Empty:
             pass
+        # Before the posts are taken: whoever posts from now on wakes again.
+        self._woken = False
         return writes
+
+    def _linger(self, arrival: _Write | _Token) -> _Write | _Token:
+        """What came, or, where it was posts alone, what comes within a moment."""
+        if arrival is not _WAKE or len(self._posts) >= GROUP:
+            return arrival
+        try:
+            return self._arrived.get(timeout=LINGER)
+        except Empty:
+            return arrival
 
     def _work(self, writes: Sequence[_Write]) -> None:
         """One transaction: the writes, and the posts unless the writes are to find out first if the store is back."""
