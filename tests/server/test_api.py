@@ -169,24 +169,55 @@ async def test_what_is_not_there(gate: Gate) -> None:
     check_fault(await gate.http.delete("/stats"), 405, "method_not_allowed")
 
 
+MANAGED = {
+    "/health", "/stats", "/metrics", "/queue/stats", "/queue/flush/{provider}", "/batches", "/batches/stats",
+    "/batches/{batch_id}", "/batches/purge", "/requests/{request_id}", "/submit",
+}  # fmt: skip
+RELAYED = {
+    "/v1/files": {"get", "post"}, "/v1/files/{id}": {"get", "delete"}, "/v1/files/{id}/content": {"get"},
+    "/v1/batches": {"get", "post"}, "/v1/batches/{id}": {"get"}, "/v1/batches/{id}/cancel": {"post"},
+    CHAT: {"get", "post"}, f"{CHAT}/{{id}}": {"get", "post", "delete"}, f"{CHAT}/{{id}}/messages": {"get"},
+    "/v1/responses": {"post"}, "/v1/responses/{id}": {"get", "delete"}, "/v1/responses/{id}/cancel": {"post"},
+    "/v1/responses/{id}/input_items": {"get"},
+}  # fmt: skip
+
+
 async def test_the_description_holds_every_route(gate: Gate) -> None:
     described = (await gate.http.get("/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
     assert described["info"]["title"] == "batchway"
     paths = described["paths"]
-    assert {CHAT, "/v1/embeddings", "/v1/responses", "/v1/models", "/health", "/stats", "/metrics"} <= set(paths)
+    assert {"/v1/embeddings", "/v1/models", "/v1/models/{model}"} | MANAGED | RELAYED.keys() == set(paths)
+    assert {path: set(paths[path]) for path in RELAYED} == RELAYED
     operations = [operation for item in paths.values() for operation in item.values()]
     ids = [operation["operationId"] for operation in operations]
     assert len(ids) == len(set(ids))
-    assert all(operation["responses"] for operation in operations)
-    for path in (CHAT, "/v1/embeddings", "/v1/responses"):
-        schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert all({"200", "4XX", "5XX"} <= set(operation["responses"]) for operation in operations)
+    assert not [operation for operation in operations if "422" in operation["responses"]], "it is never given"
+    for path in (CHAT, "/v1/embeddings", "/v1/responses", "/submit"):
+        operation = paths[path]["post"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
         assert "model" in schema["required"]
         assert {"provider", "priority", "deadline", "request_id", "reuse"} <= set(schema["properties"])
+        assert {"prefer", "timeout"} <= {parameter["name"] for parameter in operation["parameters"]}
+        assert "location" in operation["responses"]["202"]["headers"]
     for path in re.findall(r'"\$ref": ?"#/([^"]+)"', (await gate.http.get("/openapi.json")).text):
         found = described
         for step in path.split("/"):
             found = found[step]
+
+
+async def test_what_is_described_is_there(gate: Gate) -> None:
+    """Every path and method leads somewhere, and no other method does."""
+    paths = (await gate.http.get("/openapi.json")).json()["paths"]
+    for path, item in paths.items():
+        url = re.sub(r"\{[^}]+\}", "x", path)
+        for method in ("get", "post", "put", "delete", "patch"):
+            answer = await gate.http.request(method, url)
+            if method in item:
+                assert answer.status_code != 405 and "no such route" not in answer.text, (method, path)
+            else:
+                assert answer.status_code in (404, 405), (method, path)
 
 
 async def test_the_docs_need_no_other_server(gate: Gate) -> None:

@@ -206,6 +206,7 @@ async def test_a_defect_is_told_in_openais_shape_and_hurts_no_other() -> None:
             served.intake,
             Access((), (), (), NO_HINTS),
             Visits(30),
+            served.relay,
             max_body=1000,
             retries=True,
         )

@@ -19,7 +19,7 @@ from batchway.core import errors
 from batchway.core.types import Fault
 from batchway.server import manage, native
 from batchway.server.access import Access
-from batchway.server.description import paths
+from batchway.server.description import amend, paths
 from batchway.server.exchange import fault_headers
 from batchway.wire.native import error_body
 
@@ -100,6 +100,7 @@ def _describe_hot_routes(app: FastAPI) -> None:
     def described() -> dict[str, Any]:
         schema = describe()
         schema["paths"] = {**paths(), **schema["paths"]}
+        amend(schema)
         return schema
 
     app.openapi = described  # type: ignore[method-assign]

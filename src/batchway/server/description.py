@@ -1,8 +1,10 @@
-"""What /openapi.json says of the routes that are plain ASGI: their bodies, hints and answers."""
+"""What /openapi.json says of the routes that are plain ASGI (bodies, hints, answers), and of faults everywhere."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchway.wire.hints import ALLOWED, HEADER_PREFIX
+from batchway.wire.objects import ROOTS, ROUTES, Act, Kind
 
 _HINTS: dict[str, Any] = {
     "provider": {"type": "string", "description": "Which configured provider answers."},
@@ -76,41 +78,124 @@ _ERROR = {
 }
 
 
+_PENDING = {
+    "type": "object",
+    "required": ["request_id", "status", "message"],
+    "properties": {
+        "request_id": {"type": "string"},
+        "status": {"const": "pending"},
+        "message": {"type": "string", "example": "Request is still processing"},
+    },
+}
+
+_COMPLETED = {
+    "type": "object",
+    "required": ["request_id", "status", "response"],
+    "properties": {
+        "request_id": {"type": "string"},
+        "status": {"const": "completed"},
+        "response": {"type": "object", "description": "What its caller got, or would have got."},
+    },
+}
+
+_ACTS: Mapping[Act, str] = {
+    "create": "Make a {}",
+    "list": "List one's own {} objects",
+    "show": "Show a {}",
+    "change": "Change or cancel a {}",
+    "delete": "Delete a {}",
+    "read": "Read what is in a {}",
+}
+
+
 def paths() -> dict[str, Any]:
-    """Path items of the hot routes."""
-    return {path: {"post": _operation(path, body)} for path, body in _BODIES.items()}
+    """Path items of the routes that are plain ASGI."""
+    hot = {path: {"post": _operation(path, body)} for path, body in _BODIES.items()}
+    submit = _operation("/submit", _BODIES["/v1/chat/completions"], "native")
+    submit["summary"] = "Chat completion; the answer always carries its text as `content`"
+    found: dict[str, Any] = {**hot, "/submit": {"post": submit}}
+    for path, method, operation in _relayed():
+        found.setdefault(path, {})[method] = operation
+    return found
 
 
-def _operation(path: str, body: dict[str, Any]) -> dict[str, Any]:
+def amend(schema: dict[str, Any]) -> None:
+    """Faults of every route have one shape, and a field that is wrong is a 400."""
+    for item in schema["paths"].values():
+        for operation in item.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] |= _FAULTS
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema.get("components", {}).get("schemas", {}).pop(name, None)
+    shown = {"oneOf": [_PENDING, _COMPLETED, _ERROR]}
+    for operation in schema["paths"]["/requests/{request_id}"].values():
+        operation["responses"]["200"]["content"] = {"application/json": {"schema": shown}}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+_FAULTS: dict[str, Any] = {
+    name: {"description": "A fault, in OpenAI's shape", "content": _json(_ERROR)} for name in ("4XX", "5XX")
+}
+
+
+def _operation(path: str, body: dict[str, Any], tag: str = "openai") -> dict[str, Any]:
     schema = {"type": "object", "required": body["required"], "properties": {**body["properties"], **_HINTS}}
-    parameters = [
-        {
-            "name": HEADER_PREFIX + name.replace("_", "-"),
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string"},
-        }
-        for name in sorted(_HINTS)
-    ]
-    parameters.append(
-        {"name": "timeout", "in": "query", "required": False, "schema": {"type": "number", "exclusiveMinimum": 0}}
-    )
-    failed = {"description": "A fault, in OpenAI's shape", "content": {"application/json": {"schema": _ERROR}}}
+    answered = {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
     return {
-        "tags": ["openai"],
+        "tags": [tag],
         "summary": body["summary"],
-        "operationId": path.removeprefix("/v1/").replace("/", "_"),
-        "parameters": parameters,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "operationId": path.removeprefix("/v1").strip("/").replace("/", "_"),
+        "parameters": list(_parameters()),
+        "requestBody": {"required": True, "content": _json(schema)},
         "responses": {
-            "200": {
-                "description": "The provider's answer",
-                "content": {
-                    "application/json": {"schema": {"type": "object"}},
-                    "text/event-stream": {"schema": {"type": "string"}},
-                },
+            "200": {"description": "The provider's answer", "content": answered},
+            "202": {
+                "description": "`Prefer: respond-async`: the request is on disk, and is looked up later",
+                "headers": {"location": {"schema": {"type": "string", "example": "/requests/{request_id}"}}},
+                "content": _json(_PENDING),
             },
-            "4XX": failed,
-            "5XX": failed,
+            **_FAULTS,
         },
     }
+
+
+def _parameters() -> Iterator[dict[str, Any]]:
+    for name in sorted(_HINTS):
+        yield _parameter(HEADER_PREFIX + name.replace("_", "-"), "header", {"type": "string"})
+    yield _parameter("idempotency-key", "header", {"type": "string"}, "The same as request_id.")
+    yield _parameter("prefer", "header", {"type": "string"}, "`respond-async`: answer 202 as soon as it is on disk.")
+    wait = "Seconds to wait for the answer; then 504, and the request goes on."
+    yield _parameter("timeout", "query", {"type": "number", "exclusiveMinimum": 0}, wait)
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any], text: str | None = None) -> dict[str, Any]:
+    said = {} if text is None else {"description": text}
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, **said}
+
+
+def _relayed() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and operation of what is relayed to the default provider."""
+    roots = {kind: root for root, kind in ROOTS.items()}
+    for (kind, rest), acts in ROUTES.items():
+        for method, act in acts.items():
+            yield roots[kind] + rest, method.lower(), _relaying(kind, rest, method, act)
+
+
+def _relaying(kind: Kind, rest: str, method: str, act: Act) -> dict[str, Any]:
+    names = ("after", "limit", "order") if act == "list" else ()
+    query = [_parameter(name, "query", {"type": "string"}) for name in names]
+    path = [_parameter("id", "path", {"type": "string"})] if rest else []
+    operation: dict[str, Any] = {
+        "tags": ["relayed to the default provider"],
+        "summary": _ACTS[act].format(f"stored {kind}" if kind in ("completion", "response") else kind),
+        "operationId": "_".join([kind, act, *rest.removeprefix("/{id}").strip("/").split("/")]).strip("_"),
+        "parameters": [*path, *query],
+        "responses": {"200": {"description": "The provider's answer"}, **_FAULTS},
+    }
+    if method == "POST":
+        form = {"multipart/form-data": {"schema": {"type": "object"}}}
+        operation["requestBody"] = {"content": form if kind == "file" else _json({"type": "object"})}
+    return operation
