@@ -24,6 +24,9 @@ QUICK: Mapping[str, Any] = {
 }
 """Settings under which a batch of the sandbox's is a matter of a second."""
 
+ONE_JOB: Mapping[str, Any] = {"batch_size": 20, "flush_interval": 5}
+"""Of twenty requests one job is made, however slowly they come."""
+
 SECONDS = 0.4
 """From a batch's creation to its end."""
 
@@ -44,10 +47,14 @@ class Lane:
         return list(await asyncio.gather(*[self.ask(text, **fields) for text in texts]))
 
     def fault(self, kind: str, **fields: Any) -> None:
-        """Switch a fault of the sandbox on; `endpoint` says which calls it befalls."""
-        endpoint = fields.pop("endpoint", None)
-        match = {"match": {"endpoint": endpoint}} if endpoint else {}
-        self.gate.fault({"kind": kind} | match | fields)
+        """Switch a fault of the sandbox on; `endpoint`, `text` and `larger` say which calls it befalls."""
+        match = dict(fields.pop("match", {}))
+        match |= {name: fields.pop(name) for name in ("endpoint", "text", "larger") if name in fields}
+        self.gate.fault({"kind": kind, "match": match} | fields)
+
+    def applied(self) -> int:
+        """How often faults were applied."""
+        return sum(armed.applied for armed in self.gate.sandbox.faults.armed)
 
     @property
     def batches(self) -> tuple[Batch, ...]:

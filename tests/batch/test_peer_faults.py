@@ -6,6 +6,7 @@ goes again.
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from tests.batch.lane import Lane, open_lane, own_answer, questions
 from tests.gate import check_fault
 
 FIFTY = questions(50)
+
+
+@pytest.fixture
+async def lane(tmp_path: Path) -> AsyncIterator[Lane]:
+    """One whose windows hold fifty requests, so that fifty are one job."""
+    async with open_lane(tmp_path, batch_size=50, flush_interval=5) as opened:
+        yield opened
 
 
 async def answered(lane: Lane) -> None:
@@ -115,7 +123,7 @@ async def test_a_download_that_goes_wrong_is_repeated_until_all_is_read(lane: La
 
 
 async def test_a_refused_upload_holds_up_no_other_endpoint(tmp_path: Path) -> None:
-    async with open_lane(tmp_path, batch_size=50) as lane:
+    async with open_lane(tmp_path, batch_size=50, flush_interval=1) as lane:
         lane.fault("status", status=429, retry_after=3, endpoint="files.create")
         chats = asyncio.create_task(lane.ask_all(FIFTY))
         async with asyncio.timeout(10):

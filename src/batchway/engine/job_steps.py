@@ -42,7 +42,7 @@ from batchway.engine.job_terms import Learning
 from batchway.ports import Berth, Held, JobStore, Landing, Lesson, Occupied, Sender, Stepped
 
 OCCUPIED = 5.0
-"""Seconds that a job waits for others of its account, before it asks again."""
+"""Seconds, at most, that a job waits for others of its account before it asks again."""
 
 ACTIONS = (Upload, Submit, List, Poll, Ingest, CancelBatch, DeleteFiles)
 
@@ -151,7 +151,8 @@ class Steps:
 
     async def _put_off(self, account: Account, held: Held, job: Job, writes: Sequence[JobWrite], why: str) -> Held:
         """As if the create call had not got away: what was reached before it, such as an upload, is kept."""
-        not_sent = facts.SubmitFailed(_ours("account_occupied", why, OCCUPIED), sent=False)
+        wait = min(OCCUPIED, self._policy.poll_interval)
+        not_sent = facts.SubmitFailed(_ours("account_occupied", why, wait), sent=False)
         waiting, commands = advance(job, not_sent, self._now(), self._rules(account, job))
         waiting = structs.replace(waiting, submissions=held.job.submissions)
         return await self._store_step(held, waiting, (*writes, *_sorted(commands)[1]), None, why, release=True)
