@@ -96,7 +96,7 @@ def test_beyond_this_machine_it_wants_keys(tmp_path: Path) -> None:
 def test_demo_shows_each_way(tmp_path: Path) -> None:
     ended = run("demo", "--once", folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    for shown in ("4 direct", "1 direct, 11 coalesced", "8 cache", "1 direct, 2 cache", "saved"):
+    for shown in ("4 direct", "1 direct, 11 coalesced", "8 cache", "1 direct, 2 cache", "4 batch", "saved"):
         assert shown in ended.stdout
     # How large the calls are depends on dice: the guard compares some answers, and lets the calls grow by that.
     assert re.search(r"\d+ direct, in \d+ packed calls; \d+ alone", ended.stdout)

@@ -12,11 +12,12 @@ from rich.table import Table
 from batchway import sandbox as simulated
 from batchway.assemble import Gateway, load_settings, make_sandbox
 from batchway.cli.mixed_load import Part, Row, ask_everything
-from batchway.cli.starting import configure_logging
+from batchway.cli.starting import configure_logging, passing_store
 from batchway.core.cost import dollars
 from batchway.core.errors import SettingsError
 from batchway.sandbox.faults import Delay
 from batchway.server import serving
+from batchway.settings import Settings
 
 LATENCY = 0.2
 """Seconds that a simulated provider thinks, so that questions asked at once meet in flight, as they do in life."""
@@ -36,15 +37,21 @@ def demonstrate(*, once: bool, port: int | None) -> None:
 
 
 async def _demonstrate(*, once: bool, port: int | None) -> None:
-    # Nothing of it belongs into the user's own store.
     flags: dict[str, object] = {
-        "log_level": "error", "profile": "saver", "pack_stake_usd": STAKE, "database_url": "none",
+        "log_level": "error", "profile": "saver", "pack_stake_usd": STAKE,
+        # A batch that nobody has to wait for long.
+        "flush_interval": 0.5, "poll_interval": 0.5, "settle": 1,
     }  # fmt: skip
     if port is not None or once:
         # A demonstration that ends takes any free port, so that it runs beside whatever is there.
         flags["port"] = port if port is not None else 0
-    settings = load_settings(flags).settings
-    configure_logging(settings)
+    with passing_store(flags) as given:
+        settings = load_settings(given).settings
+        configure_logging(settings)
+        await _show(settings, once=once)
+
+
+async def _show(settings: Settings, *, once: bool) -> None:
     console = Console(width=WIDTH)
     providers = make_sandbox()
     providers.faults.switch_on([Delay(count=None, seconds=LATENCY)])
@@ -106,6 +113,7 @@ async def _stay(console: Console, address: str) -> None:
     body = '{"model":"gpt-6-luna","messages":[{"role":"user","content":"Say hello"}]}'
     console.print(f"\nTry it (Ctrl-C ends it; API docs: {address}/docs):")
     typer.echo(f"  curl -s {address}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'")
+    typer.echo('  and, at half the price, the same with "priority":"low" beside its model.')
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -72,6 +72,7 @@ async def ask_everything(address: str) -> tuple[list[Row], list[Part]]:
         again = [await _ask(client, QUESTIONS[0], temperature=0) for _ in range(REPEATS)]
         streamed = [await _stream(client, question) for question in QUESTIONS[:2]]
         vectors = [await _embed(client, QUESTIONS[1]) for _ in range(3)]
+        patient = await asyncio.gather(*(_ask_patiently(client, question) for question in QUESTIONS))
         letters = [letter for number in range(ROUNDS) for letter in await _sort_letters(client, number)]
     packs = _packs(letters)
     together = (
@@ -83,6 +84,7 @@ async def ask_everything(address: str) -> tuple[list[Row], list[Part]]:
         Row("the same question later, again and again", len(again), _ways(again)),
         Row("streamed answers", len(streamed), _ways(streamed)),
         Row("one embedding asked for three times", len(vectors), _ways(vectors)),
+        Row("what can wait (priority low), at half the price", len(patient), _ways(patient)),
         Row(f"{len(LETTERS)} letters at a time, sorted by a guide", len(letters), together),
     ]
     return rows, max(packs, key=len, default=[])
@@ -91,6 +93,13 @@ async def ask_everything(address: str) -> tuple[list[Row], list[Part]]:
 async def _ask(client: Any, question: str, *, temperature: float) -> str:
     answer = await client.chat.completions.with_raw_response.create(
         model=MODEL, messages=[{"role": "user", "content": question}], temperature=temperature
+    )
+    return str(answer.headers["x-batchway-routed-via"])
+
+
+async def _ask_patiently(client: Any, question: str) -> str:
+    answer = await client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=[{"role": "user", "content": question}], extra_body={"priority": "low"}
     )
     return str(answer.headers["x-batchway-routed-via"])
 
