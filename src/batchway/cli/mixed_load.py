@@ -84,7 +84,7 @@ async def ask_everything(address: str) -> tuple[list[Row], list[Part]]:
         Row("the same question later, again and again", len(again), _ways(again)),
         Row("streamed answers", len(streamed), _ways(streamed)),
         Row("one embedding asked for three times", len(vectors), _ways(vectors)),
-        Row("what can wait (priority low), at half the price", len(patient), _ways(patient)),
+        Row("what can wait (priority low), by batch", len(patient), _ways(patient)),
         Row(f"{len(LETTERS)} letters at a time, sorted by a guide", len(letters), together),
     ]
     return rows, max(packs, key=len, default=[])
