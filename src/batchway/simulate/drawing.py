@@ -77,12 +77,18 @@ def bars(rows: Sequence[tuple[str, Sequence[Part]]], tell: Callable[[float], str
 
 
 def plane(
-    points: Sequence[Point], tell_x: Callable[[float], str], tell_y: Callable[[float], str], label: str
+    points: Sequence[Point],
+    tell_x: Callable[[float], str],
+    tell_y: Callable[[float], str],
+    label: str,
+    *,
+    even: bool = False,
 ) -> Element:
-    """Points; the x axis is logarithmic where values differ by more than twenty times, the y axis begins at zero."""
+    """Points. The x axis is logarithmic where values differ by more than twenty times, unless it is to be `even`; the y
+    axis begins at zero."""
     canvas = _canvas(HEIGHT, label)
     xs = [point.x for point in points] or [0.0]
-    place_x, ticks_x = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT)
+    place_x, ticks_x = _scale(0.0 if even else min(xs), max(xs), LEFT, WIDTH - RIGHT)
     most = max([point.y for point in points] + [0.0]) * 1.1 or 1.0
     area = HEIGHT - TOP - BOTTOM
 

@@ -230,7 +230,7 @@ def _windows(name: str, windows: Windows) -> list[Element]:
     return [
         node("h3", {}, f"Windows of {name}"),
         _figure(
-            plane(points, duration, lambda value: f"{value:g}", f"Windows of {name} in time, by size"),
+            plane(points, duration, lambda value: f"{value:g}", f"Windows of {name} in time, by size", even=True),
             f"Each window{shown} when it closed and how many requests were in it.",
             reasons,
         ),
