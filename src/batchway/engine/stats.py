@@ -33,8 +33,8 @@ class Stats:
         self.unpriced = 0
         self.acknowledged = 0
         """Callers that did not wait, and were told that their request is on disk."""
-        self.paid_by: Counter[Via] = Counter()
-        self.saved_by: Counter[Via] = Counter()
+        self.paid_by: dict[Via, int] = dict.fromkeys(VIAS, 0)
+        self.saved_by: dict[Via, int] = dict.fromkeys(VIAS, 0)
         self.jobs_formed = 0
         self.jobs_done = 0
         self.rescues: Counter[str] = Counter()

@@ -114,8 +114,12 @@ def way_headers(via: str, why: str) -> Headers:
 
 def money_headers(cost: int | None, saved: int | None) -> Headers:
     """What it cost and saved, as far as that is known. Picodollars."""
-    named = (b"x-batchway-cost-usd", cost), (b"x-batchway-saved-usd", saved)
-    return [(name, dollars(amount).encode()) for name, amount in named if amount is not None]
+    headers: Headers = []
+    if cost is not None:
+        headers.append((b"x-batchway-cost-usd", dollars(cost).encode()))
+    if saved is not None:
+        headers.append((b"x-batchway-saved-usd", dollars(saved).encode()))
+    return headers
 
 
 def fault_headers(fault: Fault, request_id: str | None, *, retries: bool = True) -> Headers:
