@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.test_commands import run
 from tests.cli.test_store_commands import Started, started
+
+from batchway.cli import rehearsing
+from batchway.cli.simulating import Asked
+from batchway.core.errors import SettingsError
 
 __all__ = ["started"]
 
@@ -40,45 +45,47 @@ def test_the_same_trace_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     assert simulate(tmp_path, *asked[:4], "--seed", "5", "--json") != one
 
 
-def test_the_world_can_be_another(tmp_path: Path) -> None:
-    (tmp_path / "world.toml").write_text("failing = 1.0\n")
-    found = json.loads(simulate(tmp_path, "--world", "world.toml", "--json"))
-    (policy,) = found["policies"]
-    assert policy["refused"] == {"overloaded": policy["requests"]}
-
-
-def test_a_system_prompt_is_reckoned_with(tmp_path: Path) -> None:
+def test_the_world_can_be_another_and_prompts_may_come_with_a_system(tmp_path: Path) -> None:
+    (tmp_path / "world.toml").write_text("failing = 0.5\n")
     plain = json.loads(simulate(tmp_path, "--profile", "transparent", "--json"))
-    longer = json.loads(simulate(tmp_path, "--profile", "transparent", "--json", "--system-tokens", "1000"))
-    paid = [float(found["policies"][0]["alone_usd"]) for found in (plain, longer)]
-    assert paid[1] > paid[0]
+    other = json.loads(simulate(tmp_path, "--world", "world.toml", "--system-tokens", "1000", "--json"))
+    (policy,) = other["policies"]
+    assert policy["calls"]["failed"] > 10 and policy["refused"].keys() == {"overloaded"}
+    alone = [float(each["policies"][0]["alone_usd"]) / each["policies"][0]["requests"] for each in (plain, other)]
+    assert alone[1] > alone[0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("wanted", "words"),
     [
-        (("--profile", "cheap"), "profile: 'cheap' is not one of transparent, saver, batcher"),
-        (("--policy", "absent.toml"), "absent.toml: cannot be read"),
-        (("--world", "absent.toml"), "--world absent.toml"),
-        (("--profile", "saver", "--system-tokens", "-1"), "--system-tokens -1"),
-        (("--from-store", "--days", "0"), "--days 0"),
-        (("--from-store", "--database-url", "nothing.db"), "there is no store at"),
-        (("--profile", "saver", "--input", "absent.json"), "absent.json: cannot be read"),
+        ({"profiles": ["cheap"]}, "profile: 'cheap' is not one of transparent, saver, batcher"),
+        ({"policies": ["absent.toml"]}, "absent.toml: cannot be read"),
+        ({"world": "absent.toml"}, "--world absent.toml"),
+        ({"system_tokens": -1}, "--system-tokens -1"),
+        ({"from_store": True, "days": 0.0}, "--days 0"),
+        ({"from_store": True}, "there is no store at"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    ended = run("simulate", *arguments, folder=tmp_path)
+def test_what_is_wrong_is_named(tmp_path: Path, wanted: dict[str, Any], words: str) -> None:
+    flags: dict[str, object] = {"database_url": str(tmp_path / "nothing.db")}
+    with pytest.raises(SettingsError, match=words):
+        rehearsing.rehearse(Asked(), rehearsing.Wanted(**wanted), flags)
+
+
+def test_what_is_wrong_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    ended = run("simulate", "--profile", "saver", "--input", "absent.json", folder=tmp_path)
     assert ended.returncode == 1
-    assert words in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("batchway: absent.json: cannot be read") and "Traceback" not in ended.stderr
 
 
 def test_a_wrong_field_of_a_world_is_named_with_those_there_are(tmp_path: Path) -> None:
-    (tmp_path / "world.toml").write_text("failing = 2.0\n")
-    ended = run("simulate", "--world", "world.toml", folder=tmp_path)
-    assert "failing is 2.0; it must be from 0 to 1; allowed are first_token" in ended.stderr
-    (tmp_path / "world.toml").write_text("falling = 0.1\n")
-    ended = run("simulate", "--world", "world.toml", folder=tmp_path)
-    assert "falling" in ended.stderr and "allowed are first_token" in ended.stderr
+    world = tmp_path / "world.toml"
+    world.write_text("failing = 2.0\n")
+    with pytest.raises(SettingsError, match=r"failing is 2\.0; it must be from 0 to 1; allowed are first_token"):
+        rehearsing.conditions_of(str(world))
+    world.write_text("falling = 0.1\n")
+    with pytest.raises(SettingsError, match=r"falling.*allowed are first_token"):
+        rehearsing.conditions_of(str(world))
 
 
 def test_recorded_traffic_is_replayed_beside_what_was(started: Started) -> None:
@@ -92,6 +99,9 @@ def test_recorded_traffic_is_replayed_beside_what_was(started: Started) -> None:
     assert was["ways"]["cache"]["requests"] == same["ways"]["cache"]["requests"] == 3
     assert was["paid_usd"] == same["paid_usd"]
     assert float(batched["paid_usd"]) < float(was["paid_usd"])
+    tuned = ("tune", "--from-store", "--p95", "100", "--trials", "3", "--output", "t.toml", "--json")
+    tried = json.loads(started.say(*tuned))["tried"]
+    assert {each["paid_usd"] for each in tried} == {was["paid_usd"]}
     whole = json.loads(started.say("ledger", "--json"))[-1]
     assert (was["requests"], was["paid_usd"]) == (whole["charges"], whole["paid_usd"])
 
