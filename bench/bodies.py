@@ -32,12 +32,18 @@ def varied(numbers: Iterator[int], **fields: object) -> Iterator[bytes]:
 
 
 def short(numbers: Iterator[int]) -> Iterator[bytes]:
-    """Bodies of the same size with a long system message and a short question: what packing is for."""
+    """Bodies of 4 kB: a long system message and a short question, what packing is for."""
     turns = [
-        {"role": "system", "content": _SYSTEM * 8},
+        {"role": "system", "content": _SYSTEM * 40},
         {"role": "user", "content": f"Letter {_NUMBER}: my parcel is late. Is that a complaint? Answer yes or no."},
     ]
     return _numbered(turns, numbers, {})
+
+
+def tiny(numbers: Iterator[int]) -> Iterator[bytes]:
+    """The question alone: nothing is won by packing it."""
+    question = f"Letter {_NUMBER}: my parcel is late. Is that a complaint? Answer yes or no."
+    return _numbered([{"role": "user", "content": question}], numbers, {})
 
 
 def _numbered(turns: list[dict[str, str]], numbers: Iterator[int], fields: dict[str, object]) -> Iterator[bytes]:

@@ -35,8 +35,11 @@ CACHE_HIT = "batchway cache hit"
 COALESCED = "batchway coalesced"
 SHORT = "batchway direct, short questions"
 PACKED = "batchway packed, six at a time"
-WEIGHED = "batchway packing=auto, each singly"
-"""Short questions that wait for company and are weighed, and go singly in the end: nothing has been saved to risk."""
+AUTO = "batchway packing=auto"
+"""Packed as far as the guard lets it, some answers compared with single ones."""
+TINY = "batchway direct, tiny prompts"
+WEIGHED = "batchway packing=auto, tiny prompts"
+"""Not worth a packed call: weighed now and then, and sent singly."""
 STREAM_YARDSTICK = "yardstick, stream"
 STREAMING = "batchway streaming"
 NGINX = "nginx"
@@ -71,9 +74,11 @@ CASES = (
     Case(name=DIRECT, subject="gateway"),
     Case(name=CACHE_HIT, subject="gateway", bodies=bodies.repeated),
     Case(name=COALESCED, subject="gateway", bodies=bodies.twins, share=0.25, timed=False),
-    Case(name=SHORT, subject="gateway", bodies=bodies.short, timed=False),
+    Case(name=SHORT, subject="gateway", bodies=bodies.short, header="x-batchway-packing: never", timed=False),
     Case(name=PACKED, subject="gateway", bodies=bodies.short, header="x-batchway-packing: always", timed=False),
-    Case(name=WEIGHED, subject="gateway", bodies=bodies.short, header="x-batchway-packing: auto", timed=False),
+    Case(name=AUTO, subject="gateway", bodies=bodies.short, header="x-batchway-packing: auto", timed=False),
+    Case(name=TINY, subject="gateway", bodies=bodies.tiny, header="x-batchway-packing: never", timed=False),
+    Case(name=WEIGHED, subject="gateway", bodies=bodies.tiny, header="x-batchway-packing: auto", timed=False),
     Case(
         name=STREAM_YARDSTICK,
         subject="yardstick",

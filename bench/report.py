@@ -10,7 +10,21 @@ from statistics import median
 
 from msgspec import Struct
 
-from bench.cases import BARE, CACHE_HIT, CASES, DIRECT, LITELLM, PACKED, SHORT, STRAIGHT, WEIGHED, YARDSTICK, Case
+from bench.cases import (
+    AUTO,
+    BARE,
+    CACHE_HIT,
+    CASES,
+    DIRECT,
+    LITELLM,
+    PACKED,
+    SHORT,
+    STRAIGHT,
+    TINY,
+    WEIGHED,
+    YARDSTICK,
+    Case,
+)
 from bench.rounds import RATE, Counted, Measured, Memory, Sizes
 
 BUSY = 0.9
@@ -91,8 +105,8 @@ def _targets(measured: Measured, memory: Memory | None) -> Iterable[Target]:
     yield _at_least("LiteLLM's proxy: CPU over direct's", _middle(ratios(measured, LITELLM, DIRECT)), 40, "x")
     yield _at_most("cache hit: CPU over direct's", _middle(ratios(measured, CACHE_HIT, DIRECT)), 0.5, "x")
     yield _at_most("direct: added p50 over the bare pass-through", added(measured, DIRECT, BARE), 1.0, "ms")
-    for name in (PACKED, WEIGHED):
-        yield _at_most(f"{name}: CPU over the same sent directly", surplus(measured, name, SHORT), 60, "µs")
+    for name, beside in ((PACKED, SHORT), (AUTO, SHORT), (WEIGHED, TINY)):
+        yield _at_most(f"{name}: CPU over the same sent directly", surplus(measured, name, beside), 60, "µs")
     largest = max(memory.start, memory.later, memory.end) if memory else None
     yield _at_most("gateway: RSS", largest, 220, "MB")
     growth = memory.end - memory.later if memory else None

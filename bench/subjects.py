@@ -69,6 +69,7 @@ def gateway(place: Place) -> AbstractContextManager[Running]:
         environment={
             "BATCHWAY_KEYS": line,
             "BATCHWAY_LOG_LEVEL": "warning",
+            "BATCHWAY_PACK_STAKE_USD": "1",
             "OPENAI_API_KEY": "sk-upstream",
             "OPENAI_BASE_URL": place.url,
         },

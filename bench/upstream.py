@@ -1,5 +1,5 @@
-"""The upstream of the benchmark: answers every chat request with the same 1 kB, or with a stream of 20 chunks. Of a
-packed call every item gets the same.
+"""The upstream of the benchmark: answers every chat request with the same 1 kB, or with a stream of 20 chunks; with
+a word where it is asked to, which every item of a packed call gets.
 
 `metadata.delay_ms` of a request is waited before each piece of its answer. GET tells how many calls came so far.
 """
@@ -56,12 +56,15 @@ LIMITS: Headers = (
 _ITEM = re.compile(r'<item id="([0-9]+)">')
 
 
-def _packed(ids: list[str]) -> bytes:
-    """The same answer under each id of a packed call."""
+def _answer(question: str) -> bytes:
+    """A word where that is asked for, under each id of a packed call."""
+    if not question.endswith(("yes or no.", "one for each id.")):
+        return ANSWER
+    ids = _ITEM.findall(question)
     answer = orjson.loads(ANSWER)
-    told = [f'<answer id="{each}">{_TEXT}</answer>' for each in ids]
-    answer["choices"][0]["message"]["content"] = "\n".join(told)
-    answer["usage"] |= {name: tokens * len(ids) for name, tokens in _USAGE.items()}
+    told = "\n".join([f'<answer id="{each}">No.</answer>' for each in ids]) or "No."
+    answer["choices"][0]["message"]["content"] = told
+    answer["usage"] |= {"prompt_tokens": len(question) // 4 + 180, "completion_tokens": 1 + 17 * len(ids)}
     return orjson.dumps(answer)
 
 
@@ -107,8 +110,7 @@ class Upstream:
             return await _stream(send, delay, [*_FRAMES, _WITH_USAGE] if usage else _FRAMES)
         if delay:
             await asyncio.sleep(delay)
-        items = _ITEM.findall(asked["messages"][-1]["content"])
-        return await respond(send, 200, [JSON, *LIMITS], _packed(items) if items else ANSWER)
+        return await respond(send, 200, [JSON, *LIMITS], _answer(asked["messages"][-1]["content"]))
 
 
 async def _stream(send: Send, delay: float, frames: list[bytes]) -> None:

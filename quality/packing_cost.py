@@ -47,7 +47,7 @@ class Desk:
         for pack in self.packer.plan(group, 0.0):  # all are under way before the first is answered
             places = range(pack.start, pack.start + pack.size)
             if pack.size == 1:
-                self.packer.answered_singly(group, self._alone(pack.start))
+                self.packer.answered_singly(group.account, self._alone(pack.start))
             else:
                 self.spent.packs += 1
                 self._call(pack, places, self.world.way())

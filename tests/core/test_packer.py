@@ -93,9 +93,9 @@ def test_auto_waits_until_the_risk_is_covered_and_then_tries() -> None:
     (first, *_) = patient.plan(given, 0.0)
     assert first.why.startswith("singly: nothing pays for the risk yet; cheaper: 3 together cost")
     price = packer().plan(given, 0.0)[0].held
-    patient.answered_singly(given, int(price / RISK) - 1000)
+    patient.answered_singly(given.account, int(price / RISK) - 1000)
     assert sizes(patient, given) == [1, 1, 1]
-    patient.answered_singly(given, 1000)
+    patient.answered_singly(given.account, 1000)
     assert sizes(patient, given) == [3]
     # It is under way: another one would risk the same money twice.
     assert sizes(patient, given) == [1, 1, 1]

@@ -15,6 +15,14 @@ def agree(guard: Guard, times: int, now: float = 0.0) -> None:
         guard.compared(KEY, "agrees", now, repeatable=True)
 
 
+def test_samples_that_tell_nothing_become_fewer_and_let_nothing_grow() -> None:
+    guard = Guard()
+    for _ in range(36):
+        guard.untold("k", 0.0)
+    assert guard.sampling("k", 0.0) == pytest.approx(0.1)
+    assert guard.cap("k", 0.0) == YOUNG
+
+
 def test_a_model_grows_by_agreement_only() -> None:
     guard = Guard()
     caps = [guard.cap(KEY, 0.0)]

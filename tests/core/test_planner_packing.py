@@ -173,8 +173,21 @@ def test_what_other_ways_saved_may_be_risked() -> None:
     for _ in range(4):  # cached: a call's price saved each time
         again = close(desk, *map(str, range(6)), packing="auto", tokens=1500)
         assert {reply.via for reply in replies(again)} == {"cache"}
-    others = close(desk, *[f"other {at}" for at in range(6)], packing="auto", tokens=1500)
-    assert max(len(call.requests) for call in calls(others)) == 3
+    others = [f"other {at}" for at in range(6)]
+    early = close(desk, *others[:2], packing="auto", tokens=1500)
+    assert all("not packed: nothing pays for the risk yet" in call.why for call in calls(early)), "a moment's pause"
+    desk.now += 1
+    assert max(len(call.requests) for call in calls(close(desk, *others[2:5], packing="auto", tokens=1500))) == 3
+
+
+def test_whose_like_were_not_packed_wait_for_nobody() -> None:
+    desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=6)))
+    assert {len(call.requests) for call in calls(close(desk, "a", "b", packing="auto"))} == {1}
+    at_once = ask(desk, "c", packing="auto")
+    assert "not packed: " in call_of(at_once).why
+    assert not calls(ask(desk, "d", packing="auto", pack_key="unlike")), "another kin waits"
+    desk.now += 1
+    assert not calls(ask(desk, "e", packing="auto")), "and so does this one, in a moment"
 
 
 def test_one_without_company_goes_alone() -> None:

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from tests.gate import CHAT, Gate, chat, check_fault, open_gate, said, via
 
+from batchway.core.planner.packing import PAUSE
 from batchway.data.vocabulary import Vocabularies
 from batchway.settings import KeyEntry, hash_key
 
@@ -69,6 +70,7 @@ async def test_its_own_money_is_risked_only_where_its_owner_says_so() -> None:
         # What is answered before saves a call each time: a tenth of that may be risked.
         for _ in range(4):
             assert {via(answer) for answer in await crowd(gate, "first")} == {"cache"}
+        await asyncio.sleep(PAUSE)
         assert max(sizes(await crowd(gate, "second") + await crowd(gate, "third"))) == 3
 
 

@@ -6,7 +6,7 @@ It joins the arithmetic (`packing_worth`), the guard and the bank, for the plann
     packer.unpacked(pack, outcome, now)       # the call was answered, or
     packer.dropped(pack)                      # it failed and was not billed
     packer.sampled(pack, answers, single, cost, now)    # for each pack whose `sample` is not None
-    packer.answered_singly(group, cost)       # for each fit request that was not packed
+    packer.answered_singly(account, cost)     # for each request of `packing=auto` that was not packed
     packer.saved_elsewhere(account, saved)    # for each request that cost less in another way
     packer.billed(provider, model, usage)     # for each call: who reasons is not packed by `auto`
 """
@@ -28,6 +28,9 @@ from batchway.core.types import Packing, Usage
 SHORTER = 0.8
 """Of a packed answer: so long is the single one reckoned that it replaces. Models that say more in company than alone
 would seem to save what they cost."""
+
+ALONE = "singly: "
+"""Begins the reason of a pack of one."""
 
 REMEMBERED = 1_000
 """Models of which it is known that they reason."""
@@ -130,13 +133,15 @@ class Packer:
         if single is None or pack.sample is None:
             return None
         found = compare(answers, pack.sample, single)
-        if found is not None:
+        if found is None:
+            self.guard.untold(pack.group.guarded, now)
+        else:
             self.guard.compared(pack.group.guarded, found, now, repeatable=pack.group.repeatable)
         return found
 
-    def answered_singly(self, group: Group, paid: int) -> None:
-        """A fit request of `packing=auto` was answered by a call of its own, of this price."""
-        self.bank.paid_singly(group.account, paid)
+    def answered_singly(self, account: BankAccount, paid: int) -> None:
+        """A request of `packing=auto` was answered by a call of its own, of this price."""
+        self.bank.paid_singly(account, paid)
 
     def saved_elsewhere(self, account: BankAccount, saved: int) -> None:
         """A request of `packing=auto` cost so much less than a single call, in another way than packing."""
@@ -166,7 +171,7 @@ class Packer:
             if verdict.packs and self.bank.allows(group.account, verdict.at_risk):
                 return [self._pack(group, start, size, verdict, now)]
             why = f"nothing pays for the risk yet; {verdict.why}" if verdict.packs else verdict.why
-        return [Pack(group=group, start=place, size=1, why=f"singly: {why}") for place in range(start, start + size)]
+        return [Pack(group=group, start=place, size=1, why=f"{ALONE}{why}") for place in range(start, start + size)]
 
     def _why_alone(self, group: Group, now: float) -> str:
         standing = self.guard.standing(group.guarded, now)

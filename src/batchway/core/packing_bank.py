@@ -40,7 +40,7 @@ class Account(Struct):
     held: int = 0
     """The price of what is under way."""
     singly: int = 0
-    """Paid for requests that could have been packed and were not."""
+    """Paid for requests of `packing=auto` that were not packed."""
     elsewhere: int = 0
     """Saved for requests of `packing=auto` in other ways: by cached and shared answers, by cheaper lanes."""
 
@@ -84,7 +84,7 @@ class Bank:
         books.saved += saved
 
     def paid_singly(self, key: Hashable, price: int) -> None:
-        """A request that could have been packed was answered by a single call of this price."""
+        """A request of `packing=auto` was answered by a single call of this price."""
         self.account(key).singly += price
 
     def saved_elsewhere(self, key: Hashable, saved: int) -> None:

@@ -20,7 +20,7 @@ even then if the answer is long: a packed prompt is another prompt. So:
   chance, whatever the request, and closes packing at once;
 - short texts that are unequal differ; of a request that samples (temperature not 0, no seed) that counts half, for it
   may differ from itself;
-- long texts that are unequal say nothing.
+- long texts that are unequal say nothing: packing goes on at its size, and fewer are sampled.
 """
 
 import unicodedata
@@ -158,6 +158,10 @@ class Guard:
         state.differed = state.differed * SAMPLE_MEMORY + _weight(found, repeatable)
         # After a difference the next packs are looked at closely again.
         state.samples = state.samples + 1 if found == "agrees" else 0.0
+
+    def untold(self, key: Hashable, now: float) -> None:
+        """A sample's answer told nothing: it is no evidence, but more of the same would tell no more."""
+        self._renew(key, now).samples += 1
 
     def standing(self, key: Hashable, now: float) -> Standing:
         """What is known of a key, and what follows."""

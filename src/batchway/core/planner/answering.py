@@ -61,6 +61,7 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
             alone = packing.alone(plan, seat, flight, answer.usage, length or 0)
     else:
         _learn(plan, seat, answer)
+        packing.paid_singly(plan, seat, cost)
     # Sent directly and by itself it cost what it would have cost; anything else is compared with that.
     plain = alone is answer.usage and flight.lane == "direct"
     bill = Bill(

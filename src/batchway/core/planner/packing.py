@@ -7,7 +7,7 @@ from msgspec import structs
 from batchway.core.analysis import analyse
 from batchway.core.commands import Packed
 from batchway.core.gate import Party
-from batchway.core.packer import Group, Pack
+from batchway.core.packer import ALONE, BankAccount, Group, Pack
 from batchway.core.packing import FORMATS, make_nonces
 from batchway.core.packing_fit import NOT_TEXT, Circumstances, unfit
 from batchway.core.packing_worth import Load
@@ -19,7 +19,10 @@ BYTES = 3
 """Of a text for each of its tokens, about."""
 
 REMEMBERED = 4096
-"""Beginnings whose tokens are remembered."""
+"""Beginnings of which something is remembered."""
+
+PAUSE = 1.0
+"""Seconds in which requests go singly at once when nothing of a company like them was packed."""
 
 
 def refusal(plan: Plan, seat: Seat) -> str | None:
@@ -33,6 +36,9 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
     if seat.fitted is not None:
         return "its earlier turns were shortened for its own question"
     if request.packing == "auto":
+        until, reason = plan.paused.get(request.pack_key or "", (0.0, ""))
+        if until > plan.now:
+            return reason
         # `always` is the owner's word: nothing depends on what the prompt asks for.
         seat.analysis = analyse(request.prompt)
     around = Circumstances(
@@ -44,6 +50,14 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
     )
     why = unfit(request, around)
     return why if why or request.pack_key is not None else NOT_TEXT
+
+
+def pause(plan: Plan, seats: Sequence[Seat], packs: Sequence[Pack]) -> None:
+    """Of a company of `auto` nothing was packed: its kin need not wait for company in the next moment either."""
+    if len(seats) > 1 and len(packs) == len(seats) and seats[0].request.packing == "auto":
+        if len(plan.paused) >= REMEMBERED:
+            plan.paused.clear()
+        plan.paused[seats[0].request.pack_key or ""] = plan.now + PAUSE, packs[0].why.removeprefix(ALONE)
 
 
 def patience(plan: Plan, seat: Seat) -> float:
@@ -167,10 +181,21 @@ def alone(plan: Plan, seat: Seat, flight: Flight, share: Usage, length: int) -> 
     )
 
 
+def account_of(request: Request) -> BankAccount:
+    """Whose money packing spends."""
+    return request.tenant, request.provider, request.prompt.model
+
+
+def paid_singly(plan: Plan, seat: Seat, cost: int | None) -> None:
+    """It went by a call of its own, and not because its packed one had no answer for it."""
+    if cost and seat.request.packing == "auto" and not seat.spent:
+        plan.packer.answered_singly(account_of(seat.request), cost)
+
+
 def saved(plan: Plan, request: Request, picodollars: int) -> None:
     """The request cost so much less than a single call, but not by packing: `auto` may risk a part of it."""
     if picodollars and request.packing == "auto":
-        plan.packer.saved_elsewhere((request.tenant, request.provider, request.prompt.model), picodollars)
+        plan.packer.saved_elsewhere(account_of(request), picodollars)
 
 
 def dropped(plan: Plan, call: Party | Flight) -> None:

@@ -186,7 +186,9 @@ def _leave_pack_window(plan: Plan, seats: Sequence[Seat], lane: Lane) -> None:
         else:
             fingerprints.add(seat.request.fingerprint)
             company.append(seat)
-    for pack in plan.packer.plan(packing.group(plan, company, lane), plan.now) if company else ():
+    packs = plan.packer.plan(packing.group(plan, company, lane), plan.now) if company else ()
+    packing.pause(plan, company, packs)
+    for pack in packs:
         together = tuple(company[pack.start : pack.start + pack.size])
         for seat in together:
             seat.why += f"; {pack.why}"

@@ -25,10 +25,7 @@ def finished(plan: Plan, flight: Flight, fact: facts.Finished) -> Sequence[Answe
     """A call came back: tell the packer, charge the parts that have no answer, and ask one item singly as well where
     the guard wants to compare. Gives what each request gets."""
     pack = flight.pack
-    if pack is None:
-        return fact.answers
-    if pack.size == 1:
-        _learn_single(plan, pack, flight, fact)
+    if pack is None or pack.size == 1:
         return fact.answers
     results = [_within_bound(plan, *each) for each in zip(flight.seats, fact.answers, strict=True)]
     answers = tuple([_said(result) for result in results])
@@ -55,13 +52,6 @@ def _within_bound(plan: Plan, seat: Seat, result: Answer | Fault) -> Answer | Fa
         return result
     fault = Untold(f"in its packed call its answer has more than its {prompt.max_output} tokens").fault
     return structs.replace(fault, usage=result.usage or Usage())
-
-
-def _learn_single(plan: Plan, pack: Pack, flight: Flight, fact: facts.Finished) -> None:
-    result = fact.answers[0]
-    if pack.group.packing == "auto" and isinstance(result, Answer):
-        paid = charged(result.usage, flight.seats[0].request, flight.lane, plan.catalog)
-        plan.packer.answered_singly(pack.group, paid or 0)
 
 
 def _said(result: Answer | Fault) -> str | Missing:
