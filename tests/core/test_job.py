@@ -570,14 +570,16 @@ def test_results_that_are_gone_for_long_are_lost() -> None:
     gone = facts.IngestFailed(fault=fault(404), done=1, failed=0)
     first, wanted = step(ingesting(), gone)
     assert (first.state, first.first_404_at, wanted) == ("ingesting", 2000.0, [])
-    after, wanted = step(first, gone, 2900.0)
+    second, wanted = step(first, gone, 2900.0)
+    assert (second.state, wanted) == ("ingesting", []), "so long, but not so often"
+    after, wanted = step(second, gone, 2900.0)
     assert (after.reason, wanted[0]) == ("results_gone", requeue(attempt=2, not_before=2900.0))
 
 
 def test_rows_of_a_cancelled_job_are_not_sent_again_when_its_results_are_gone() -> None:
     gone = facts.IngestFailed(fault=fault(404), done=1, failed=0)
     wish = Wish(by="owner", why="no longer needed", at=1500.0)
-    _, wanted = step(ingesting(cancel=wish, first_404_at=2000.0), gone, 2900.0)
+    _, wanted = step(ingesting(cancel=wish, first_404_at=2000.0, misses=2), gone, 2900.0)
     assert [type(each) for each in wanted[:1]] == [commands.Fail]
 
 

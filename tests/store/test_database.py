@@ -173,7 +173,8 @@ async def test_posts_beyond_the_room_are_lost_and_said(opens: Opens, clock: Hand
     await database.close()
 
     assert accepted == [True, True, False, False, True]
-    assert (health.behind_bytes, health.lost) == (300, 2)
+    assert health.gap is not None
+    assert (health.behind_bytes, health.gap.records + health.gap.charges) == (300, 2)
     again = await opens()
     assert await again.read(noted) == {"n-0", "n-1"}
     (gap,) = await again.read(lambda connection: learnt.list_gaps(connection, since=0.0))

@@ -13,14 +13,20 @@ from batchway.core.errors import Refusal
 from batchway.core.job import Job
 from batchway.core.planner.routing import Window
 from batchway.engine.metrics import Level
-from batchway.store import batches
+from batchway.store import Gap, batches
 from batchway.store.batches import Batch, Count
 from batchway.store.charges import LedgerLine, Sums
 from batchway.store.events import Told
+from batchway.store.learnt import list_gaps
 from batchway.wire.native import instant
 
 PATIENCE = 2.0
 """Seconds that the store has to answer before it is shown as down."""
+
+WEEK = 7 * 86_400.0
+
+GAPS = 20
+"""Of those that there were, the newest that are shown."""
 
 Found = TypeVar("Found")
 Shown = dict[str, Any]
@@ -58,6 +64,18 @@ class Figures:
             Level(name="batchway_store_up", text="1: the store answers, or there is none", by={(): up}),
             *_levels(waiting or (), jobs or (), self._gateway.clock.now()),
         ]
+
+    async def unrecorded(self) -> Shown:
+        """What was to be written behind and could not be, in the last week, and why; the newest gaps first."""
+        storage = self._gateway.storage
+        if storage is None:
+            return unrecorded_of(())
+        written = await self._read(self._gaps) or []
+        now = storage.database.health().gap
+        return unrecorded_of([*([now] if now is not None else []), *reversed(written)])
+
+    def _gaps(self, connection: Connection) -> list[Gap]:
+        return list_gaps(connection, since=self._gateway.clock.now() - WEEK)
 
     async def _read(self, do: Callable[[Connection], Found]) -> Found | None:
         storage = self._gateway.storage
@@ -101,6 +119,24 @@ def _levels(waiting: Iterable[Count], jobs: Iterable[Count], now: float) -> list
         Level(name="batchway_queue_oldest_seconds", text="Age of the oldest of them", labels=labels, by=oldest),
         Level(name="batchway_jobs", text="Provider batches by state", labels=("provider", "state"), by=states),
     ]
+
+
+def unrecorded_of(gaps: Sequence[Gap]) -> Shown:
+    """Gaps in the records, and their sums."""
+    return {
+        "records": sum([gap.records for gap in gaps]),
+        "charges": sum([gap.charges for gap in gaps]),
+        "gaps": [
+            {
+                "since": instant(gap.since),
+                "until": instant(gap.until),
+                "records": gap.records,
+                "charges": gap.charges,
+                "reason": gap.reason,
+            }
+            for gap in gaps[:GAPS]
+        ],
+    }
 
 
 def _age(since: float | None, now: float) -> float | None:

@@ -81,10 +81,17 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
     async def stats() -> Shown:
         """Totals since the start: requests by how they were answered, money paid and saved, batches.
 
-        `today` (UTC) is what the charges of all processes that share the store come to; null where it does not answer.
+        `unrecorded`: what was lost of the records, in gaps of the last week, because the store was down. `today` (UTC)
+        is what the charges of all processes that share the store come to; null where it does not answer.
         """
         active, store = await figures.pulse()
-        return {**_totals(gateway), "active_batches": active, "store": store, "today": await _today(gateway, store)}
+        return {
+            **_totals(gateway),
+            "active_batches": active,
+            "store": store,
+            "unrecorded": await figures.unrecorded(),
+            "today": await _today(gateway, store),
+        }
 
     @app.get("/metrics", tags=["management"], response_class=Response, dependencies=[Depends(admin)])
     async def metrics() -> Response:

@@ -34,8 +34,8 @@ class Health(Struct, frozen=True, kw_only=True):
     """Writes that somebody waits for."""
     behind_bytes: int
     """What waits to be written behind."""
-    lost: int
-    """Posts that were lost and are not written down as a gap yet."""
+    gap: Gap | None
+    """What was lost of that and is not written down yet."""
 
 
 class Database:
@@ -119,7 +119,7 @@ class Database:
             down=None if down is None else str(down),
             waiting=self._writer.waiting,
             behind_bytes=self._posts.size,
-            lost=0 if gap is None else gap.records + gap.charges,
+            gap=gap,
         )
 
     async def close(self) -> Gap | None:

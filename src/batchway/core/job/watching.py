@@ -204,7 +204,7 @@ def _files_are_due(job: Job) -> bool:
 
 def _read(m: Moment, job: Job) -> Job:
     m.do(_ingest(m, job, f"the batch is over: {job.provider_status}"))
-    return replace(job, state="ingesting", next_at=m.now, failures=0, first_404_at=None)
+    return replace(job, state="ingesting", next_at=m.now, failures=0, first_404_at=None, misses=0)
 
 
 def _ingest(m: Moment, job: Job, why: str) -> Ingest:
@@ -246,6 +246,7 @@ def _counted(job: Job, fact: facts.Ingested) -> Job:
         downloads=job.downloads + 1,
         failures=0,
         first_404_at=None,
+        misses=0,
     )
 
 
@@ -278,8 +279,8 @@ def read_failed(m: Moment, job: Job, fact: facts.IngestFailed) -> Job:
     if fact.fault.status not in GONE:
         return job
     first = job.first_404_at if job.first_404_at is not None else m.now
-    job = replace(job, first_404_at=first)
-    if m.now < first + m.policy.vanish_grace:
+    job = replace(job, first_404_at=first, misses=job.misses + 1)
+    if m.now < first + m.policy.vanish_grace or job.misses < m.policy.vanish_polls:
         return job
     why = "the provider does not have its results any more"
     m.note("gone", f"{why}: what it did may be billed twice")

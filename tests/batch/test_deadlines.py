@@ -1,0 +1,115 @@
+"""Deadlines of batched requests: rescued in time, paid twice only where the books say so, or refused when asked to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.batch.lane import Lane, open_lane, own_answer, questions
+from tests.gate import check_fault, via
+
+from batchway.core.types import Charge
+from batchway.store import charges
+
+FIVE = questions(5)
+
+SOON: dict[str, Any] = {"strategy": "batch", "deadline": 1.5}
+
+
+@pytest.fixture
+async def lane(tmp_path: Path) -> AsyncIterator[Lane]:
+    """One that rescues at the last moment, before a provider whose batches take three seconds."""
+    settings = {"batch_size": 5, "flush_interval": 5, "rescue_margin": 0.3, "rescue_call_seconds": 0.3}
+    async with open_lane(tmp_path, seconds=3.0, **settings) as opened:
+        yield opened
+
+
+async def overhead(lane: Lane) -> list[Charge]:
+    """What was paid for nothing."""
+    storage = lane.gate.gateway.storage
+    assert storage is not None
+    return await storage.database.read(charges.of_request, "default", "overhead")
+
+
+async def test_what_would_be_late_is_asked_directly_in_time(lane: Lane) -> None:
+    started = lane.gate.gateway.clock.now()
+
+    answers = await lane.ask_all(FIVE, **SOON)
+
+    assert lane.gate.gateway.clock.now() - started < 3.0, "its batch was not to be waited for"
+    assert [own_answer(text, answer) for text, answer in zip(FIVE, answers, strict=True)] == [True] * 5
+    assert [via(answer) for answer in answers] == ["direct"] * 5
+
+
+async def test_what_its_batch_does_after_all_is_charged_as_paid_twice(lane: Lane) -> None:
+    await lane.ask_all(FIVE, **SOON)
+    (job,) = await lane.done()
+
+    assert lane.billed == 10
+    late = await overhead(lane)
+    assert len(late) == 5
+    assert all(charge.counterfactual == 0 and charge.via == "batch" for charge in late)
+    assert job.job.done == 5
+
+
+async def test_what_comes_back_in_time_is_not_rescued(tmp_path: Path) -> None:
+    settings = {"batch_size": 5, "flush_interval": 5, "rescue_margin": 0.1, "rescue_call_seconds": 0.1}
+    async with open_lane(tmp_path, **settings) as lane:
+        answers = await lane.ask_all(FIVE, strategy="batch", deadline=20)
+
+        assert [via(answer) for answer in answers] == ["batch"] * 5
+        assert lane.billed == 5
+        assert await overhead(lane) == []
+
+
+async def test_a_rescue_that_fails_leaves_it_to_its_batch(lane: Lane) -> None:
+    lane.fault("status", status=400, count=None, endpoint="chat.completions")
+    lane.fault("status", status=400, count=None, endpoint="chat")
+
+    answers = await lane.ask_all(FIVE, **SOON)
+
+    assert [own_answer(text, answer) for text, answer in zip(FIVE, answers, strict=True)] == [True] * 5
+    assert [via(answer) for answer in answers] == ["batch"] * 5
+    assert lane.billed == 5
+
+
+async def test_what_waits_in_a_window_is_rescued_too(tmp_path: Path) -> None:
+    settings = {"batch_size": 100, "flush_interval": 30, "rescue_margin": 0.3, "rescue_call_seconds": 0.3}
+    async with open_lane(tmp_path, **settings) as lane:
+        answers = await lane.ask_all(FIVE, **SOON)
+
+        assert [via(answer) for answer in answers] == ["direct"] * 5
+        assert (lane.batches, lane.billed) == ((), 5)
+
+
+async def test_what_is_to_fail_fails_at_its_deadline_and_costs_no_second_call(lane: Lane) -> None:
+    started = lane.gate.gateway.clock.now()
+
+    answers = await lane.ask_all(FIVE, **SOON, on_deadline="fail")
+
+    assert lane.gate.gateway.clock.now() - started < 3.0
+    for answer in answers:
+        check_fault(answer, 504, "deadline_passed")
+    await lane.done()
+    assert lane.billed == 5
+    assert len(await overhead(lane)) == 5
+
+
+async def test_who_asks_again_for_what_failed_gets_the_same_fault(lane: Lane) -> None:
+    first = await lane.ask(FIVE[0], **SOON, on_deadline="fail", request_id="mine")
+    await asyncio.sleep(0.5)
+    again = await lane.ask(FIVE[0], **SOON, on_deadline="fail", request_id="mine")
+
+    check_fault(first, 504, "deadline_passed")
+    check_fault(again, 504, "deadline_passed")
+    assert again.json()["request_id"] == "mine"
+
+
+async def test_no_more_is_rescued_than_may_be_paid_for(tmp_path: Path) -> None:
+    settings = {"batch_size": 5, "flush_interval": 5, "rescue_margin": 0.3, "rescue_call_seconds": 0.3}
+    async with open_lane(tmp_path, seconds=2.5, rescue_cap_usd=0.0, **settings) as lane:
+        answers = await lane.ask_all(FIVE, **SOON)
+
+        assert [via(answer) for answer in answers] == ["batch"] * 5
+        assert lane.billed == 5
