@@ -144,9 +144,14 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """Its status as people see it: the provider's word while it has a batch there, our state before that."""
-        if self.state == "done" and self.status not in OVER:
-            return "failed" if self.cancel is None else "cancelled"
+        """Its status as people see it: the provider's word while it has a batch there, our state before that.
+
+        It is not over before its rows are.
+        """
+        if self.state == "done":
+            return self.status if self.status in OVER else "failed" if self.cancel is None else "cancelled"
+        if self.status in OVER:
+            return "finalizing"
         return self.state if self.provider_batch_id is None else self.status
 
     @property
