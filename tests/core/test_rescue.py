@@ -54,6 +54,21 @@ def test_rescues_cost_what_they_may_cost(expected: int | None, spent: int, what:
     assert measure(request(), expected=expected, spent=spent, rule=RULE) == what
 
 
+@pytest.mark.parametrize(
+    ("fields", "undirected", "what"),
+    [
+        ({"lanes": ("batch", "direct")}, (), "send"),
+        ({"lanes": ("batch", "flex")}, (), "leave"),
+        ({}, ("p",), "leave"),
+        ({}, ("another",), "send"),
+        ({"lanes": ("batch",), "on_deadline": "fail"}, (), "fail"),
+    ],
+)
+def test_a_rescue_passes_no_limit(fields: dict[str, Any], undirected: tuple[str, ...], what: str) -> None:
+    rule = RescueRule(undirected=frozenset(undirected))
+    assert measure(request(**fields), expected=1, spent=0, rule=rule) == what
+
+
 def test_without_a_cap_every_rescue_goes() -> None:
     assert measure(request(), expected=10**15, spent=10**18, rule=RescueRule()) == "send"
 

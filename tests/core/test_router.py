@@ -78,6 +78,14 @@ CHEAPEST = "the cheapest lane that is likely to be on time"
             "direct",
             f"{LOW}; not batch: there is no Batch API; not flex: no flex is sold",
         ),
+        (
+            {"priority": "low", "model": "unheard-of"},
+            ("direct", "flex"),
+            "direct",
+            f"{LOW}; not batch: there is no Batch API; not flex: no price of it is known for this model",
+        ),
+        ({"priority": "low", "model": "unheard-of"}, ("flex",), "flex", f"{LOW}; not batch: there is no Batch API"),
+        ({"priority": "low", "model": "unheard-of"}, ALL, "batch", LOW),
         # normal without a deadline is interactive
         ({}, ALL, "direct", INTERACTIVE),
         ({}, ("flex", "batch"), "flex", f"{INTERACTIVE}; not direct: direct is forbidden here"),

@@ -22,11 +22,15 @@ PROFILES: Mapping[str, Hints] = {
 
 def defaults_of(settings: Settings) -> Hints:
     """What holds where neither a request nor its key says anything."""
+    return overlay(without_profile(settings), PROFILES[settings.profile])
+
+
+def without_profile(settings: Settings) -> Hints:
+    """The same for a key that has a profile of its own: what the settings say beside theirs."""
     # seeds/000: whoever sets its window or size wants its packing.
     seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
     packing = settings.packing or ("always" if seeds else None)
-    own = Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
-    return overlay(own, PROFILES[settings.profile])
+    return Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
 
 
 def planner_policy(settings: Settings, *, store: bool) -> Policy:
@@ -78,6 +82,11 @@ def rescue_rule(settings: Settings) -> RescueRule:
         call_seconds=settings.rescue_call_seconds,
         at_once=max(1, settings.max_in_flight // 8),
         cap=None if cap is None else round(cap * PICODOLLARS),
+        undirected=frozenset(
+            name
+            for name, given in settings.providers.items()
+            if given.lanes is not None and "direct" not in given.lanes
+        ),
     )
 
 

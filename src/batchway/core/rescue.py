@@ -11,7 +11,8 @@ from msgspec import Struct
 from batchway.core.types import Request
 
 Measure = Literal["send", "fail", "leave"]
-"""Ask directly as well; refuse with a typed fault; leave it to its job, since the spending cap is reached."""
+"""Ask directly as well; refuse with a typed fault; leave it to its job, since it may not be asked directly or the
+spending cap is reached."""
 
 
 class RescueRule(Struct, frozen=True, kw_only=True):
@@ -25,6 +26,8 @@ class RescueRule(Struct, frozen=True, kw_only=True):
     """Rescued calls that go at a time."""
     cap: int | None = None
     """Picodollars that rescues may cost a day, as expected; None: no bound."""
+    undirected: frozenset[str] = frozenset()
+    """Providers that may not be asked directly."""
 
 
 def leave_at(request: Request, rule: RescueRule) -> float | None:
@@ -43,11 +46,18 @@ def head_start(backlog: int, rule: RescueRule) -> float:
     return max(0, turns - 1) * rule.call_seconds
 
 
+def may_go_directly(request: Request, rule: RescueRule) -> bool:
+    """A rescue passes no limit of its key or its provider."""
+    return request.provider not in rule.undirected and (request.lanes is None or "direct" in request.lanes)
+
+
 def measure(request: Request, *, expected: int | None, spent: int, rule: RescueRule) -> Measure:
     """What to do with a request whose time has come. `expected`: what it will cost directly, in picodollars; None:
     unknown, and taken for nothing. `spent`: on rescues today."""
     if request.on_deadline == "fail":
         return "fail"
+    if not may_go_directly(request, rule):
+        return "leave"
     if rule.cap is not None and spent + (expected or 0) > rule.cap:
         return "leave"
     return "send"

@@ -24,6 +24,7 @@ ASSUMED_OUTPUT = 500
 
 
 NOT_FOR_THIS_KEY = "the key may not use it"
+UNPRICED = "no price of it is known for this model"
 
 
 class Candidate(Struct, frozen=True, kw_only=True, gc=False):
@@ -98,7 +99,7 @@ def route(request: Request, offers: Offers, catalog: Catalog, outlook: Outlook) 
     if not offers.open:
         reasons = "; ".join(f"{lane}: {reason}" for lane, reason in offers.reasons.items())
         raise BadRequest(f"No lane to '{request.provider}' is open ({reasons}).", param="provider", code="no_lane")
-    lane, why = _choose(request, offers) or _cheapest(candidates(request, offers, catalog, outlook))
+    lane, why = _choose(request, offers, catalog) or _cheapest(candidates(request, offers, catalog, outlook))
     return Route(lane=lane, why=why)
 
 
@@ -142,19 +143,26 @@ _CHANCES: Mapping[Lane, Callable[[Request, Outlook], float]] = {
 """For each lane the chance to be on time. A request without a deadline is interactive: only direct is quick enough."""
 
 
-def _choose(request: Request, offers: Offers) -> tuple[Lane, str] | None:
+def _choose(request: Request, offers: Offers, catalog: Catalog) -> tuple[Lane, str] | None:
     """The lane that the rules name; None where the cheapest is wanted."""
     if request.strategy != "auto":
         return _override(request.strategy, offers)
     if request.priority == "high":
         return _first(("direct", "flex", "batch"), offers, "priority high goes direct")
     if request.priority == "low":
-        return _first(("batch", "flex", "direct"), offers, "priority low goes by batch, else flex, else direct")
+        return _low(request, offers, catalog)
     if len(offers.open) == 1:
         return offers.open[0], "the only lane open here"
     if request.deadline is None:
         return _first(("direct", "flex", "batch"), offers, "no deadline given: interactive")
     return None
+
+
+def _low(request: Request, offers: Offers, catalog: Catalog) -> tuple[Lane, str]:
+    """Flex is sold for some models only: where none of its prices is known it is most likely refused."""
+    if "batch" not in offers.open and len(offers.open) > 1 and _cost("flex", request, catalog) is None:
+        offers = offers.without("flex", offers.reasons["flex"] or UNPRICED)
+    return _first(("batch", "flex", "direct"), offers, "priority low goes by batch, else flex, else direct")
 
 
 def _override(strategy: Lane, offers: Offers) -> tuple[Lane, str]:

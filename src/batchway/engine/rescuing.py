@@ -9,7 +9,7 @@ from batchway.core.commands import Keep
 from batchway.core.errors import DeadlinePassed
 from batchway.core.events import Event, Rescued
 from batchway.core.facts import Fact, Landed, Rescue
-from batchway.core.rescue import Measure, RescueRule, head_start, measure
+from batchway.core.rescue import Measure, RescueRule, head_start, may_go_directly, measure
 from batchway.core.router import direct_cost
 from batchway.core.types import Fault, Lane
 from batchway.ports import Custody, Journal, Pending
@@ -86,7 +86,8 @@ class Rescuing:
         if what == "send":
             self._spent += expected or 0
         job_id = pending.job_id or ""
-        self._desk.publish(Rescued(at=now, request=request, job_id=job_id, measure=what, reason=_WHY[what]))
+        why = _WHY[what] if what != "leave" or may_go_directly(request, self._rule) else _MAY_NOT
+        self._desk.publish(Rescued(at=now, request=request, job_id=job_id, measure=what, reason=why))
         return what
 
 
@@ -116,5 +117,7 @@ _WHY: Mapping[Measure, str] = {
     "fail": "its deadline passed before its batch came back (on_deadline=fail)",
     "leave": "its deadline comes, but rescues have cost what they may cost today (rescue_cap_usd)",
 }
+
+_MAY_NOT = "its deadline comes, but its key or its provider's settings do not let it go directly"
 
 _TOO_LATE = DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault

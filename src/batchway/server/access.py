@@ -22,25 +22,35 @@ class Access:
     """Checks each request. Without gateway keys everyone is the tenant `default` (or its own forwarded bearer)."""
 
     def __init__(
-        self, keys: Sequence[KeyEntry], allowed_hosts: Sequence[str], cors_origins: Sequence[str], defaults: Hints
+        self,
+        keys: Sequence[KeyEntry],
+        allowed_hosts: Sequence[str],
+        cors_origins: Sequence[str],
+        defaults: Hints,
+        apart: Hints = NO_HINTS,
     ) -> None:
+        """`defaults` hold where a key says nothing; `apart`, which no profile is in, beneath a profile of its own."""
         self._settled = tuple(keys)
         self._defaults = defaults
+        self._apart = apart
+        self._guarded = False
         self.know(())
         self._anyone = Identity(tenant="default", key="default", scope="admin", defaults=defaults)
         self._hosts = LOOPBACK | frozenset(allowed_hosts)
         self._origins = frozenset(cors_origins)
 
     def know(self, stored: Sequence[KeyEntry]) -> None:
-        """These keys are in the store now, beside those of the settings."""
+        """These keys are in the store now, beside those of the settings. Once there was a key, one is needed: whoever
+        revokes the last one shuts the gateway, and does not open it to everyone."""
         keys = (*self._settled, *stored)
+        self._guarded = self._guarded or bool(keys)
         self._keys = index_keys(keys)
-        self._identities = {key.hash: _identity(key, self._defaults) for key in keys}
+        self._identities = {key.hash: self._identity(key) for key in keys}
 
     @property
     def keyed(self) -> bool:
         """Whether a gateway key is needed."""
-        return bool(self._identities)
+        return self._guarded
 
     def check_site(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse a foreign Host, and a change asked for by another site's page. Raises Forbidden."""
@@ -74,7 +84,7 @@ class Access:
     def identify(self, headers: Mapping[str, str]) -> Identity:
         """Who asks. Raises Unauthorized when gateway keys are configured and none of them came."""
         authorization = headers.get("authorization")
-        if not self._identities:
+        if not self._guarded:
             return self._anyone if authorization is None else replace(self._anyone, authorization=authorization)
         if authorization is None:
             raise Unauthorized("Send your gateway key: 'Authorization: Bearer bw-…'.", code="missing_api_key")
@@ -86,17 +96,20 @@ class Access:
 
     def require_admin(self, headers: Mapping[str, str]) -> None:
         """Management needs the scope `admin`. Raises Unauthorized or Forbidden."""
-        if self._identities and self.identify(headers).scope != "admin":
+        if self._guarded and self.identify(headers).scope != "admin":
             raise Forbidden("This needs a key of scope 'admin'.", code="scope_not_allowed")
 
-
-def _identity(key: KeyEntry, defaults: Hints) -> Identity:
-    own = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
-    profile = PROFILES[key.profile] if key.profile is not None else NO_HINTS
-    said = overlay(own, profile, defaults)
-    return Identity(
-        tenant=key.tenant, key=key.name, scope=key.scope, defaults=said, lanes=key.lanes, retention=key.retention
-    )
+    def _identity(self, key: KeyEntry) -> Identity:
+        own = Hints(deadline=key.deadline, reuse=key.reuse, packing=key.packing)
+        beneath = (self._defaults,) if key.profile is None else (PROFILES[key.profile], self._apart)
+        return Identity(
+            tenant=key.tenant,
+            key=key.name,
+            scope=key.scope,
+            defaults=overlay(own, *beneath),
+            lanes=key.lanes,
+            retention=key.retention,
+        )
 
 
 def _without_port(host: str) -> str:

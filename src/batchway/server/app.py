@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from batchway.assemble import Gateway
+from batchway.assemble.policies import without_profile
 from batchway.core.errors import Refusal, TooMany
 from batchway.server import api
 from batchway.server.access import Access
@@ -20,7 +21,8 @@ def make_access(gateway: Gateway) -> Access:
     """Who may come in, by the settings."""
     settings = gateway.settings
     hosts = (*settings.allowed_hosts, settings.host.lower())
-    return Access(settings.keys, hosts, settings.cors_origins, gateway.defaults())
+    apart = without_profile(settings)
+    return Access(settings.keys, hosts, settings.cors_origins, gateway.defaults(), apart)
 
 
 def build(gateway: Gateway, access: Access) -> App:
