@@ -2,11 +2,12 @@
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from tests.store.things import FAULT, NOW, answer, charge, entry, request, result
 
+from batchway.core.errors import wordless
 from batchway.core.types import Answer
-from batchway.store import answers, charges, requests
+from batchway.store import answers, charges, requests, tables
 from batchway.store.answers import Record, Stored
 
 
@@ -56,6 +57,24 @@ def test_a_late_answer_leaves_only_its_late_charge(connection: Connection) -> No
     assert [booked.call_id for booked in charges.of_request(connection, "t", "a-1")] == ["direct-call"]
     late = charges.of_request(connection, "t", "overhead")
     assert [(booked.call_id, booked.cost, booked.counterfactual) for booked in late] == [("call-a-1", 50, 0)]
+
+
+def test_no_words_are_kept_beside_the_bodies(connection: Connection) -> None:
+    """Of a packed call's part its text is known apart, and a provider's fault quotes what was asked."""
+    part = replace(answer(), said="the word")
+    quoting = replace(FAULT, message="I cannot say the word.", body=b"the word")
+    records = [
+        Record(entry=entry("a-1", owner=None), result=result("a-1", outcome=part), bodies=True),
+        Record(entry=entry("a-2", owner=None), result=result("a-2", outcome=part), bodies=False),
+        Record(entry=entry("a-3", owner=None), result=result("a-3", outcome=quoting), bodies=False),
+        Record(entry=entry("a-4", owner=None), result=result("a-4", outcome=quoting), bodies=True),
+    ]
+
+    answers.record(connection, records)
+
+    texts = connection.execute(select(tables.answers.c.answer, tables.answers.c.fault).order_by("ask")).all()
+    assert ["the word" in str(text) for text in texts] == [False, False, False, True]
+    assert find(connection, "a-3").outcome == wordless(quoting)
 
 
 def test_what_is_written_again_after_a_commit_in_doubt_is_not_late(connection: Connection) -> None:

@@ -209,7 +209,8 @@ async def gateway(
             clock,
         )
         metrics, stats, catch_up = Metrics(), Stats(), CatchUp()
-        heard: list[Listener] = [stats, metrics, Log(detailed=settings.log_level == "debug"), relay, *listeners]
+        log = Log(detailed=settings.log_level == "debug", quotes=settings.record != "none")
+        heard: list[Listener] = [stats, metrics, log, relay, *listeners]
         engine = Engine(
             planner,
             dialects,

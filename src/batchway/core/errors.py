@@ -34,6 +34,8 @@ BatchwayError
 
 from typing import ClassVar, Literal
 
+from msgspec import structs
+
 from batchway.core.types import Fault
 
 
@@ -277,3 +279,12 @@ class Internal(Ours):
 
     status = 500
     code = "internal_error"
+
+
+WITHHELD = "Its message is not kept."
+"""Stands for the message of a fault whose words are kept nowhere, or not any longer (record, retention)."""
+
+
+def wordless(fault: Fault) -> Fault:
+    """The fault without what it says: providers quote what they were asked."""
+    return structs.replace(fault, message=WITHHELD, body=None)

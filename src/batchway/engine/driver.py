@@ -29,7 +29,7 @@ from batchway.core.commands import (
     Reply,
     Save,
 )
-from batchway.core.errors import Refusal, Stopping
+from batchway.core.errors import Refusal, Stopping, wordless
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Usage, Via
@@ -401,6 +401,8 @@ class Engine:
             return
         call = underway.call
         fault = fact.fault if isinstance(fact, facts.Failed) else None
+        if fault is not None and any(request.retention == "none" for request in call.requests):
+            fault = wordless(fault)
         self.publish(
             CallEnded(
                 at=now,

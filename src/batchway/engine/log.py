@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from batchway.core.errors import wordless
 from batchway.core.events import Answered, CallEnded, CallSent, Cancelled, Joined, Refused
 
 
 class Log:
     """A listener. Bodies and keys are never logged."""
 
-    def __init__(self, *, detailed: bool) -> None:
+    def __init__(self, *, detailed: bool, quotes: bool = True) -> None:
+        """`quotes`: what providers say of a failure is logged; they may quote what they were asked."""
         self._log = structlog.get_logger()
         self._detailed = detailed
+        self._quotes = quotes
 
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
@@ -30,6 +33,7 @@ class Log:
     def _ended(self, event: CallEnded) -> None:
         fault = event.fault
         if fault is not None:
+            fault = fault if self._quotes else wordless(fault)
             self._log.warning(
                 "call failed",
                 call_id=event.call_id,

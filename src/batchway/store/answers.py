@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
+from batchway.core.errors import Cancelled, wordless
 from batchway.core.fingerprint import cacheable, reusable
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store.charges import book, booked_before, key_of
@@ -15,6 +16,8 @@ from batchway.store.requests import Entry, save_answered
 from batchway.store.tables import answers, is_pending, requests
 
 COMPLETED, FAILED = "completed", "failed"
+
+CANCELLED_BY_OWNER = Cancelled("The request was cancelled by its owner.").fault
 
 _json = msgspec.json.Encoder()
 _answer = msgspec.json.Decoder(Answer)
@@ -111,6 +114,15 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
     book(connection, [charge for each in records for charge in each.result.charges])
 
 
+def end_cancelled(connection: Connection, ask: str, now: float) -> None:
+    """A request that was cancelled has its end too: whoever waits for it in another process hears of it, and its body
+    is swept in its time."""
+    its = select(requests.c.lane, requests.c.retention).where(requests.c.ask == ask)
+    lane, retention = connection.execute(its).one()
+    result = Result(ask=ask, outcome=CANCELLED_BY_OWNER, via=lane, finished_at=now, why="cancelled by its owner")
+    connection.execute(insert(answers), [_row(result, None, retention, bodies=True)])
+
+
 def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
     """The tenant's request of this id."""
     return _one(connection, requests.c.tenant == tenant, requests.c.request_id == request_id)
@@ -171,7 +183,7 @@ def _shared(request: Request) -> str | None:
 
 def _row(result: Result, fingerprint: str | None, retention: float | None, *, bodies: bool) -> dict[str, Any]:
     outcome = result.outcome
-    rest = _json.encode(msgspec.structs.replace(outcome, body=b"" if isinstance(outcome, Answer) else None)).decode()
+    rest = _json.encode(_rest(outcome, bodies=bodies)).decode()
     body = outcome.body if bodies else None
     return {
         "ask": result.ask,
@@ -189,6 +201,18 @@ def _row(result: Result, fingerprint: str | None, retention: float | None, *, bo
         "saved": result.saved,
         "why": result.why,
     }
+
+
+def _rest(outcome: Answer | Fault, *, bodies: bool) -> Answer | Fault:
+    """All of it but what was said: that stands in the body, if it is kept."""
+    if isinstance(outcome, Answer):
+        return msgspec.structs.replace(outcome, body=b"", said=None)
+    return msgspec.structs.replace(outcome, body=None) if bodies else wordless(outcome)
+
+
+def without_words(fault: str) -> str:
+    """The same, as it is written."""
+    return _json.encode(wordless(_fault.decode(fault))).decode()
 
 
 FOUND: Select[Any] = select(

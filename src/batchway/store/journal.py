@@ -6,7 +6,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from batchway.core.commands import Keep, Save
-from batchway.core.errors import Cancelled, Swept
+from batchway.core.errors import Swept
 from batchway.core.facts import Known
 from batchway.core.fingerprint import reusable
 from batchway.core.rescue import RescueRule, leave_at
@@ -152,7 +152,7 @@ def _like(asked: Request, stored: Stored) -> Request:
 
 def _result(stored: Stored) -> Answer | Fault | None:
     if stored.status == requests.CANCELLED:
-        return Cancelled("The request was cancelled by its owner.").fault
+        return answers.CANCELLED_BY_OWNER
     if stored.swept:
         return Swept("The request was answered, and its answer is not kept any more; ask again under another id.").fault
     return stored.outcome

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Endpoint, Fault, OnDeadline, Priority, Strategy, Usage, Via
+from batchway.store.requests import CANCELLED
 from batchway.store.tables import PENDING, answers, charges, requests
 from batchway.wire.outlines import Traits
 
@@ -122,16 +123,17 @@ _PASSED = select(
 
 def _passed(read: Any) -> Passed:
     fields = dict(read._mapping)
-    answer, fault, pending = fields.pop("answer"), fields.pop("fault"), fields.pop("status") == PENDING
+    answer, fault = fields.pop("answer"), fields.pop("fault")
+    unanswered = fields.pop("status") in (PENDING, CANCELLED)
     traits = fields["traits"]
     return Passed(
         **fields
         | {
             "traits": None if traits is None else _traits.decode(traits),
-            "via": None if pending else fields["via"],
+            "via": None if unanswered else fields["via"],
             "finished_at": fields["finished_at"] or 0.0,
             "packed": fields["packed"] or 1,
             "usage": None if answer is None else _told.decode(answer).usage,
-            "fault": None if fault is None else _fault.decode(fault),
+            "fault": None if fault is None or unanswered else _fault.decode(fault),
         }
     )

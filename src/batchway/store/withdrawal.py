@@ -3,7 +3,7 @@
 from msgspec import Struct
 from sqlalchemy import Connection, select
 
-from batchway.store import events, requests
+from batchway.store import answers, events, requests
 from batchway.store.events import Told
 from batchway.store.tables import is_pending, job_rows
 from batchway.store.tables import requests as table
@@ -22,6 +22,7 @@ def withdraw(connection: Connection, tenant: str, request_id: str, now: float) -
     ask = requests.cancel(connection, tenant, request_id)
     if ask is None:
         return None
+    answers.end_cancelled(connection, ask, now)
     events.tell(
         connection,
         [Told(at=now, tenant=tenant, kind="request.cancelled", reason="cancelled by its owner", ask=ask)],
