@@ -147,6 +147,14 @@ async def test_deleting_an_active_batch_cancels_it_upstream(tmp_path: Path) -> N
         assert [line.endpoint for line in gate.lines].count("batches.cancel") == 1
 
 
+async def test_deleting_a_batch_that_is_over_cancels_nothing(lane: Gate) -> None:
+    await batched(lane, "over")
+    (batch, *_) = await batches(lane)
+    deleted = await lane.http.delete(f"/batches/{batch['provider_batch_id']}")
+    assert deleted.json() == {"batch_id": batch["batch_id"], "deleted": True, "cancelled": False}
+    assert "batches.cancel" not in [line.endpoint for line in lane.lines]
+
+
 async def test_flushing(lane: Gate) -> None:
     for provider in ("openai", "grok", "xai", "generic"):
         answer = await lane.http.post(f"/queue/flush/{provider}")

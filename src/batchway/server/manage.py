@@ -15,6 +15,7 @@ from batchway.assemble import Gateway
 from batchway.assemble.storage import Storage
 from batchway.core import errors, facts
 from batchway.core.cost import dollars
+from batchway.core.job import OVER, Job
 from batchway.core.job.facts import CancelAsked
 from batchway.server import figures as shown
 from batchway.server.access import Access
@@ -132,6 +133,7 @@ def _totals(gateway: Gateway) -> Shown:
             "finished": numbers.jobs_done,
             "rescues": {measure: numbers.rescues[measure] for measure in ("send", "fail", "leave")},
         },
+        "packing": [shown.packing_of(tally) for tally in gateway.planner.packing(gateway.clock.now())],
         "cache": {"entries": entries, "bytes": size},
     }
 
@@ -211,8 +213,8 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
         """Cancel a batch at its provider if it is active, and show it no more. Its charges stay, and so do the answers
         of its finished rows; its other rows fail as soon as the provider says that it is over."""
         storage, batch = await _find(gateway, batch_id)
-        cancelled = batch.finished_at is None and await storage.jobs.cancel(batch.job.id, DELETED)
-        if gateway.jobs is not None:
+        cancelled = _is_running(batch.job) and await storage.jobs.cancel(batch.job.id, DELETED)
+        if cancelled and gateway.jobs is not None:
             gateway.jobs.wake()
         await storage.database.write(batches.hide, batch.job.id)
         return {"batch_id": batch.job.id, "deleted": True, "cancelled": cancelled}
@@ -229,6 +231,11 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
         which = _filter(gateway, status, provider, before)
         purged = [] if gateway.storage is None else await gateway.storage.database.write(_purge, which, dry_run)
         return {"purged": len(purged), "batch_ids": purged, "dry_run": dry_run}
+
+
+def _is_running(job: Job) -> bool:
+    """Whether there is anything left to cancel: what its provider has done is only read, and tidied up after."""
+    return job.status not in OVER and job.state not in ("closing", "lost", "done")
 
 
 def _filter(gateway: Gateway, status: str, provider: str | None, before: float | None = None) -> Filter:
