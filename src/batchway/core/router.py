@@ -174,9 +174,11 @@ def _override(strategy: Lane, offers: Offers) -> tuple[Lane, str]:
 
 def _first(order: tuple[Lane, ...], offers: Offers, why: str) -> tuple[Lane, str]:
     """The first lane of an order that is open, and why not those before it."""
-    lane = next(lane for lane in order if lane in offers.open)
-    passed = [f"; not {each}: {offers.reasons[each]}" for each in order[: order.index(lane)]]
-    return lane, why + "".join(passed)
+    place = 0
+    while order[place] not in offers.open:
+        why += f"; not {order[place]}: {offers.reasons[order[place]]}"
+        place += 1
+    return order[place], why
 
 
 def _cheapest(candidates: Sequence[Candidate]) -> tuple[Lane, str]:

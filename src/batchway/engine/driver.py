@@ -40,6 +40,7 @@ from batchway.engine.tape import Tape
 from batchway.ports import Alarm, Clock, Dialect, Journal, Listener, Sender
 
 Ending = Reply | Refuse
+CALL_ENDS = (facts.Finished, facts.Failed)
 
 _log = structlog.get_logger()
 
@@ -230,7 +231,7 @@ class Engine:
     def tell(self, fact: facts.Fact) -> None:
         """Tell the planner, and obey."""
         now = self.clock.now()
-        if isinstance(fact, facts.Finished | facts.Failed):
+        if isinstance(fact, CALL_ENDS):
             self._call_ended(fact, now)
         for command in self._planner.receive(fact, now):
             kind = type(command)

@@ -119,7 +119,7 @@ def _texts(messages: list[_Message]) -> tuple[list[str], list[str], set[str]]:
         if message.role in _SYSTEM:
             system += said
         for called in (message.tool_calls, message.function_call):
-            if (call := given(called)) is not None:
+            if called is not UNSET and (call := given(called)) is not None:
                 texts.append(call.decode())
                 features.add("tools")
     return texts, system, features
@@ -142,7 +142,7 @@ def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> Non
         ("response_format", chat.response_format),
         ("audio", chat.audio),
     ):
-        if (asked := given(value)) is not None:
+        if value is not UNSET and (asked := given(value)) is not None:
             features.add(name)
             texts.append(asked.decode())
     if chat.logprobs:
@@ -202,7 +202,7 @@ def answer(body: bytes, now: float) -> Answer:
     return Answer(
         body=body,
         usage=usage_of(completion.usage, completion.service_tier) if completion.usage else None,
-        complete=bool(completion.choices) and all(choice.finish_reason in ENDED for choice in completion.choices),
+        complete=bool(completion.choices) and ENDED.issuperset([choice.finish_reason for choice in completion.choices]),
         finished_at=now,
     )
 

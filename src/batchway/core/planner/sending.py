@@ -35,7 +35,7 @@ def call(plan: Plan, party: Party) -> None:
             lane=party.lane,
             requests=tuple([seat.request for seat in seats]),
             riders=tuple([ask for seat in seats for ask in seat.waiting]),
-            attempt=max([seat.attempt for seat in seats]),
+            attempt=flight.attempt,
             packed=packing.packed(plan, party),
             compared=party.sample is not None,
             timeout=plan.policy.flex_timeout if party.lane == "flex" else None,
