@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.batch.lane import Lane, open_lane, own_answer, questions
 from tests.gate import check_fault
+from tests.proofs.running import ask, client, world
 
 FIFTY = questions(50)
 
@@ -120,6 +121,26 @@ async def test_a_download_that_goes_wrong_is_repeated_until_all_is_read(lane: La
     await answered(lane)
 
     assert len(lane.batches) == 1
+
+
+async def test_what_was_accepted_survives_a_kill(tmp_path: Path) -> None:
+    """`kill -9` as soon as all fifty are acknowledged, and a start: nobody asks anything again."""
+    async with world(tmp_path, str(tmp_path / "store.db")) as made:
+        asked = made.new_questions(50, "openai", "gpt-4o-mini")
+        async with made.gateway() as process:
+            await process.ready()
+            async with client(process) as http:
+                await asyncio.gather(*[ask(http, question) for question in asked])
+            process.process.kill()
+
+        async with made.gateway() as process:
+            await process.ready()
+            async with client(process) as http:
+                await made.finish(http)
+
+        assert all(question.answered for question in asked)
+        assert made.billed_twice("gpt-4o-mini") == 0
+        assert {len(batches) for batches in made.batches_by_tag().values()} == {1}
 
 
 async def test_a_refused_upload_holds_up_no_other_endpoint(tmp_path: Path) -> None:
