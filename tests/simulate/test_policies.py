@@ -8,10 +8,12 @@ import pytest
 from msgspec import structs
 from tests.simulate.traffic import lab, request
 
+from batchway.assemble import load_settings
+from batchway.assemble.policies import defaults_of, planner_policy
 from batchway.core.errors import SettingsError
-from batchway.core.policy import Policy, Tolerance, WindowRule
+from batchway.core.policy import Tolerance, WindowRule
 from batchway.core.types import Hints
-from batchway.simulate.policies import POLICIES, Defaults, Named, Setup, load, named, read, write
+from batchway.simulate.policies import POLICIES, Base, Defaults, Named, Setup, load, named, on, read, write
 
 FILE = """
 profile = "saver"
@@ -47,10 +49,19 @@ def test_a_file_says_what_differs_from_the_policy_that_it_begins_with() -> None:
 
 
 def test_what_the_settings_give_holds_where_a_file_says_nothing() -> None:
-    base = Policy(cache_ttl=7.0, pack=WindowRule(max_wait=0.5, max_size=3))
+    base = on(load_settings({"cache_ttl": 7, "batch_window_ms": 500, "reuse": "all"}, environment={}).settings)
     setup = read("[pack]\nmax_size = 9\n", where="f", name="f", base=base)
     assert setup.policy.cache_ttl == 7.0
     assert (setup.policy.pack.max_wait, setup.policy.pack.max_size) == (0.5, 9)
+    assert (setup.requests.reuse, setup.requests.packing) == ("all", "always")
+
+
+@pytest.mark.parametrize("profile", ["transparent", "saver", "batcher"])
+def test_a_profile_is_here_what_it_is_to_a_gateway(profile: str) -> None:
+    settings = load_settings({"profile": profile}, environment={}).settings
+    setup = named(profile, on(load_settings({}, environment={}).settings))
+    assert setup.policy == planner_policy(settings, store=False)
+    assert setup.requests == defaults_of(settings)
 
 
 @pytest.mark.parametrize("profile", list(POLICIES))
@@ -116,9 +127,10 @@ def test_a_name_that_is_none_is_answered_with_those_there_are() -> None:
 # Adding one: a function and a row (ARCHITECTURE, "How to add").
 
 
-def patient(base: Policy) -> Setup:
+def patient(base: Base) -> Setup:
     """Prompts wait a whole second for company."""
-    waiting = structs.replace(base, pack=structs.replace(base.pack, max_wait=1.0), pack_stake=10**15)
+    begun = base("transparent")
+    waiting = structs.replace(begun.policy, pack=structs.replace(begun.policy.pack, max_wait=1.0))
     return Setup(name="patient", profile="patient", policy=waiting, requests=Hints(packing="always"))
 
 

@@ -7,9 +7,10 @@ import pytest
 from msgspec import structs
 from tests.simulate.traffic import lab, mixed, request
 
+from batchway.assemble import load_settings
 from batchway.core.errors import SettingsError
 from batchway.simulate.outcome import Outcome
-from batchway.simulate.policies import Setup, named, read, write
+from batchway.simulate.policies import named, on, read, write
 from batchway.simulate.tuning import AXES, Candidate, Goal, Tried, best, candidates, front, read_axis
 from batchway.simulate.world import Conditions, Recorded
 
@@ -134,10 +135,10 @@ def test_waiting_buys_company_and_the_goal_says_how_much_of_it() -> None:
 
 
 def test_what_is_written_does_again_what_was_tried() -> None:
-    (chosen,) = [each for each in candidates(RICH, {"pack.max_wait": (0.5,)}, 9, 1) if each.values]
-    base = RICH.policy
-    text = write(structs.replace(chosen.setup, profile="saver"), base, heading="made by a test")
-    again: Setup = read(text, where="tuned.toml", name=chosen.setup.name, base=base)
+    base = on(load_settings({"pack_stake_usd": 1000}, environment={}).settings)
+    (chosen,) = [each for each in candidates(base("saver"), {"pack.max_wait": (0.5,)}, 9, 1) if each.values]
+    text = write(chosen.setup, base, heading="made by a test")
+    again = read(text, where="tuned.toml", name=chosen.setup.name, base=base)
     assert again == chosen.setup
     first, second = lab().rehearse([chosen.setup, again], mixed(200))
     assert (first.paid, first.worth, first.packs) == (second.paid, second.worth, second.packs)

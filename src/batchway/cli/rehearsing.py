@@ -13,7 +13,6 @@ from msgspec import ValidationError as Invalid
 from rich.console import Console
 
 from batchway.assemble import load_settings
-from batchway.assemble.policies import defaults_of, planner_policy
 from batchway.cli.simulating import Asked, check
 from batchway.cli.sourcing import Traffic, traffic
 from batchway.core.errors import SettingsError
@@ -81,11 +80,11 @@ def rehearse(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
 
 def _setups(wanted: Wanted, settings: Settings) -> list[Setup]:
     """The policies that were named, on top of the settings; before them, or alone, what the settings say."""
-    base = planner_policy(settings, store=False)
+    base = policies.on(settings)
     found = [policies.named(name, base) for name in wanted.profiles]
     found += [policies.load(file, base) for file in wanted.policies]
     if wanted.from_store:
-        found.insert(0, Setup(name="as set", profile=settings.profile, policy=base, requests=defaults_of(settings)))
+        found.insert(0, structs.replace(base(settings.profile), name="as set"))
     return found or [policies.named("transparent", base)]
 
 

@@ -13,17 +13,15 @@ from rich.table import Table
 
 from batchway import __version__
 from batchway.assemble import load_settings
-from batchway.assemble.policies import planner_policy
 from batchway.cli.rehearsing import conditions_of, console, say_notes
 from batchway.cli.simulating import Asked, check
 from batchway.cli.sourcing import Traffic, traffic
 from batchway.core.cost import dollars
 from batchway.core.errors import SettingsError
-from batchway.core.policy import Policy
 from batchway.simulate import policies
 from batchway.simulate.comparing import Column, duration, money, saved
 from batchway.simulate.lab import make_lab
-from batchway.simulate.policies import Setup
+from batchway.simulate.policies import Base, Setup
 from batchway.simulate.report import page
 from batchway.simulate.tuning import AXES, Goal, Tried, best, candidates, front, read_axis
 
@@ -54,7 +52,7 @@ def tune(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
     if not wanted.goal.p95 > 0:
         raise SettingsError(f"--p95 {wanted.goal.p95:g}: allowed are seconds, above 0.")
     settings = load_settings(flags).settings
-    base = planner_policy(settings, store=False)
+    base = policies.on(settings)
     lab = make_lab(settings, conditions=conditions_of(wanted.world), seed=asked.seed)
     with traffic(
         asked,
@@ -78,7 +76,7 @@ def tune(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
     typer.echo(f"The policy is {wanted.output}: batchway start --policy {wanted.output}", err=True)
 
 
-def _begun(wanted: Wanted, base: Policy) -> Setup:
+def _begun(wanted: Wanted, base: Base) -> Setup:
     return policies.load(wanted.policy, base) if wanted.policy else policies.named(wanted.profile, base)
 
 

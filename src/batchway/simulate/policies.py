@@ -29,11 +29,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
-from batchway.assemble import PROFILES
+from batchway.assemble.policies import defaults_of, planner_policy
 from batchway.core.errors import SettingsError
-from batchway.core.packing_bank import RISK
 from batchway.core.policy import Policy
 from batchway.core.types import Hints, Request
+from batchway.settings import Settings
 
 REQUESTS = ("priority", "strategy", "deadline", "reuse", "packing", "optimize", "on_deadline")
 """What a policy may say for requests that say nothing."""
@@ -57,43 +57,57 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 # By name
 
-Named = Callable[[Policy], Setup]
-"""Makes a policy out of the one that the settings give."""
+Base = Callable[[str], Setup]
+"""What the settings make of a profile."""
+
+Named = Callable[[Base], Setup]
+"""Makes a policy."""
 
 
-def transparent(base: Policy) -> Setup:
+def on(settings: Settings) -> Base:
+    """Policies on top of these settings: what they say holds, where a policy does not say otherwise."""
+
+    def under(profile: str) -> Setup:
+        changed = settings.model_copy(update={"profile": profile})
+        policy = planner_policy(changed, store=False)
+        return Setup(name=profile, profile=profile, policy=policy, requests=defaults_of(changed))
+
+    return under
+
+
+def transparent(base: Base) -> Setup:
     """Nothing is altered; lanes go by hints."""
-    return Setup(name="transparent", profile="transparent", policy=base, requests=PROFILES["transparent"])
+    return base("transparent")
 
 
-def saver(base: Policy) -> Setup:
+def saver(base: Base) -> Setup:
     """Prompts share calls where that is cheaper, and are made to fit."""
-    risking = structs.replace(base, pack_risk=max(RISK, base.pack_risk))
-    return Setup(name="saver", profile="saver", policy=risking, requests=PROFILES["saver"])
+    return base("saver")
 
 
-def batcher(base: Policy) -> Setup:
+def batcher(base: Base) -> Setup:
     """What has no hint takes the batch lane."""
-    return Setup(name="batcher", profile="batcher", policy=base, requests=PROFILES["batcher"])
+    return base("batcher")
 
 
 POLICIES: Mapping[str, Named] = MappingProxyType({"transparent": transparent, "saver": saver, "batcher": batcher})
 """The policies that `--profile` knows, and that a file may begin with."""
 
 
-def named(name: str, base: Policy | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
-    """The policy of this name. `base`: what the settings give. Raises SettingsError that says which there are."""
+def named(name: str, base: Base | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
+    """The policy of this name. `base`: of the settings; None: nothing is set. Raises SettingsError that says which
+    there are."""
     if name not in policies:
         raise SettingsError(f"profile: '{name}' is not one of {', '.join(policies)}.")
-    return policies[name](base or Policy())
+    return policies[name](base or on(Settings()))
 
 
 # In files
 
 
-def load(path: str, base: Policy | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
-    """The policy of a file; it is called as the file is. `base`: what the settings give, where the file says nothing.
-    Raises SettingsError that names the file and the field."""
+def load(path: str, base: Base | None = None, *, policies: Mapping[str, Named] = POLICIES) -> Setup:
+    """The policy of a file; it is called as the file is. `base`: of the settings, which hold where the file says
+    nothing. Raises SettingsError that names the file and the field."""
     try:
         text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +116,7 @@ def load(path: str, base: Policy | None = None, *, policies: Mapping[str, Named]
 
 
 def read(
-    text: str, *, where: str, name: str, base: Policy | None = None, policies: Mapping[str, Named] = POLICIES
+    text: str, *, where: str, name: str, base: Base | None = None, policies: Mapping[str, Named] = POLICIES
 ) -> Setup:
     """The policy that a text describes. Raises SettingsError that names the field."""
     try:
@@ -159,7 +173,7 @@ def changed(setup: Setup, name: str, value: object, *, where: str) -> Setup:
 
 
 def write(
-    setup: Setup, base: Policy | None = None, *, heading: str = "", policies: Mapping[str, Named] = POLICIES
+    setup: Setup, base: Base | None = None, *, heading: str = "", policies: Mapping[str, Named] = POLICIES
 ) -> str:
     """The text of its file: what differs from the policy that it began with. `heading`: lines of a comment above."""
     begun = named(setup.profile, base, policies=policies)

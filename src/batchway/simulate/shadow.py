@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 
 from msgspec import Struct, structs
 
-from batchway.assemble.policies import defaults_of, planner_policy
+from batchway.assemble.policies import defaults_of
 from batchway.core.analysis import analyse
 from batchway.core.cost import dollars
 from batchway.core.events import Answered, Charged, Refused
@@ -26,7 +26,7 @@ from batchway.simulate.blanks import Blanks
 from batchway.simulate.driver import Simulation
 from batchway.simulate.lab import Lab, make_lab
 from batchway.simulate.modelled import Modelled
-from batchway.simulate.policies import Defaults, Setup, named
+from batchway.simulate.policies import Defaults, Setup, named, on
 from batchway.simulate.sketch import Sketch
 from batchway.simulate.world import Recorded
 from batchway.wire.outlines import prompt_of, traits_of
@@ -219,7 +219,7 @@ def _goes_alone(request: Request, charge: Charge) -> bool:
 def make_shadow(settings: Settings, profile: str, today: date) -> Shadow:
     """The shadow of a gateway with these settings. `today` (UTC): whose prices hold. Raises SettingsError."""
     lab = make_lab(settings, today=today)
-    return Shadow(named(profile, planner_policy(settings, store=False)), lab, defaults_of(settings))
+    return Shadow(named(profile, on(settings)), lab, defaults_of(settings))
 
 
 class _Would:
