@@ -60,6 +60,11 @@ async def test_the_saver_packs_where_it_is_cheaper_and_says_the_arithmetic() -> 
         packed = await packs(gate)
         assert "packed, cheaper: 3 together cost 0.000" in why(packed[0])
         assert all(float(answer.headers["x-batchway-saved-usd"]) > 0 for answer in packed)
+        (shown,) = (await gate.http.get("/stats")).json()["packing"]
+        assert (shown["provider"], shown["model"], shown["format"]) == ("openai", "gpt-4o-mini", "xml")
+        assert shown["requests"] >= 3 * shown["calls"] > 0 == shown["asked_again_singly"]
+        metrics = (await gate.http.get("/metrics")).text
+        assert 'batchway_packed_requests_total{model="gpt-4o-mini",provider="openai"}' in metrics
 
 
 async def test_its_own_money_is_risked_only_where_its_owner_says_so() -> None:
@@ -84,6 +89,10 @@ async def test_exchanged_answers_are_found_out_within_fifty_packs_and_it_says_so
         made = sum("packed" in line.faults for line in gate.lines)
         assert 0 < made <= 50
         assert "of its packed answers agree with single ones" in why(answers[-1])
+        (shown,) = (await gate.http.get("/stats")).json()["packing"]
+        assert shown["auto_packs_up_to"] == 1
+        assert "packing is off for this model" in shown["why"]
+        assert 'batchway_pack_size{model="gpt-4o-mini",provider="openai"} 1.0' in (await gate.http.get("/metrics")).text
         for number in range(3):
             answers = await crowd(gate, f"later{number}-")
             assert sizes(answers) == [1] * 6

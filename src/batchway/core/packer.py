@@ -33,7 +33,7 @@ ALONE = "singly: "
 """Begins the reason of a pack of one."""
 
 REMEMBERED = 1_000
-"""Models of which it is known that they reason."""
+"""Models of which something is known beside what the guard knows."""
 
 BankAccount = tuple[str, str, str]
 """Whose money it is, and the provider and model that it is spent at."""
@@ -93,6 +93,25 @@ class Outcome(Struct, frozen=True, kw_only=True):
     answers: Sequence[str | Missing]
 
 
+class Tally(Struct, frozen=True, kw_only=True):
+    """What has come of packing at one model since the start, and what the guard lets it do now."""
+
+    provider: str
+    model: str
+    format: str
+    calls: int = 0
+    """Packed calls that were answered."""
+    requests: int = 0
+    """That were in them."""
+    again: int = 0
+    """Of these, asked again singly: their answer was not certain."""
+    sampled: int = 0
+    """Also asked singly, to compare the answers."""
+    size: int = 1
+    """Requests that `auto` may give a call now; 1: packing is off."""
+    why: str = ""
+
+
 class Packer:
     """One for each planner. `guard` and `bank` are its knowledge and its money."""
 
@@ -102,6 +121,7 @@ class Packer:
         self._most = most
         self._dice = dice
         self._reasoning: dict[tuple[str, str], None] = {}
+        self._tallies: dict[tuple[str, str, str], Tally] = {}
 
     def plan(self, group: Group, now: float) -> tuple[Pack, ...]:
         """The calls of a group."""
@@ -117,6 +137,7 @@ class Packer:
         """A packed call was answered: the guard hears how well, the bank what it saved."""
         missing = sum(isinstance(answer, Missing) for answer in outcome.answers)
         self.guard.unpacked(pack.group.guarded, pack.size, missing, now)
+        self._count(pack, calls=1, requests=pack.size, again=missing)
         if pack.group.packing == "auto":
             self.bank.settle(pack.group.account, pack.held, _saved(pack, outcome))
 
@@ -132,6 +153,7 @@ class Packer:
         self.bank.settle(pack.group.account, pack.sample_held, -(paid or 0))
         if single is None or pack.sample is None:
             return None
+        self._count(pack, sampled=1)
         found = compare(answers, pack.sample, single)
         if found is None:
             self.guard.untold(pack.group.guarded, now)
@@ -158,6 +180,21 @@ class Packer:
     def reasons(self, provider: str, model: str) -> bool:
         """Whether a call of the model was billed for reasoning."""
         return (provider, model) in self._reasoning
+
+    def tallies(self, now: float) -> list[Tally]:
+        """By model, as it is now."""
+        standings = [(tally, self.guard.standing(key, now)) for key, tally in self._tallies.items()]
+        return [structs.replace(tally, size=standing.cap, why=standing.why) for tally, standing in standings]
+
+    def _count(self, pack: Pack, **counted: int) -> None:
+        key = pack.group.guarded
+        tally = self._tallies.get(key)
+        if tally is None:
+            if len(self._tallies) >= REMEMBERED:
+                del self._tallies[next(iter(self._tallies))]
+            tally = Tally(provider=key[0], model=key[1], format=key[2])
+        more = {name: getattr(tally, name) + amount for name, amount in counted.items()}
+        self._tallies[key] = structs.replace(tally, **more)
 
     def _decide(self, group: Group, start: int, size: int, now: float) -> list[Pack]:
         if size == 1:

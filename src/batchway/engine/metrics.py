@@ -78,16 +78,19 @@ class Durations:
 
 
 class Level(Struct, frozen=True, kw_only=True):
-    """A gauge by labels, as it was found a moment ago."""
+    """A figure by labels, as it was found a moment ago."""
 
     name: str
     text: str
     labels: tuple[str, ...] = ()
     by: Mapping[tuple[str, ...], float]
+    grows: bool = False
+    """A counter, not a gauge."""
 
     def family(self) -> Metric:
         """As the library's family."""
-        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
+        kind = CounterMetricFamily if self.grows else GaugeMetricFamily
+        family = kind(self.name, self.text, labels=self.labels)
         for labels, value in self.by.items():
             family.add_metric(labels, value)
         return family

@@ -11,8 +11,9 @@ from batchway.assemble import Gateway
 from batchway.core.cost import dollars
 from batchway.core.errors import Refusal
 from batchway.core.job import Job
+from batchway.core.packer import Tally
 from batchway.core.planner.routing import Window
-from batchway.engine.metrics import Level
+from batchway.engine.metrics import MANY, Level
 from batchway.store import Gap, batches
 from batchway.store.batches import Batch, Count
 from batchway.store.charges import LedgerLine, Sums
@@ -63,6 +64,7 @@ class Figures:
         return [
             Level(name="batchway_store_up", text="1: the store answers, or there is none", by={(): up}),
             *_levels(waiting or (), jobs or (), self._gateway.clock.now()),
+            *_pack_levels(self._gateway.planner.packing(self._gateway.clock.now())),
         ]
 
     async def unrecorded(self) -> Shown:
@@ -121,6 +123,26 @@ def _levels(waiting: Iterable[Count], jobs: Iterable[Count], now: float) -> list
     ]
 
 
+def _pack_levels(tallies: Sequence[Tally]) -> list[Level]:
+    keys = [(tally.provider, tally.model) for tally in tallies[:MANY]]
+    figures = (
+        ("batchway_packed_calls", "Packed calls answered", True, [tally.calls for tally in tallies]),
+        ("batchway_packed_requests", "Requests in them", True, [tally.requests for tally in tallies]),
+        ("batchway_packed_again", "Of these asked again singly", True, [tally.again for tally in tallies]),
+        ("batchway_pack_size", "Requests that auto may pack now; 1: off", False, [tally.size for tally in tallies]),
+    )
+    return [
+        Level(
+            name=name,
+            text=text,
+            labels=("provider", "model"),
+            by=dict(zip(keys, values, strict=False)),
+            grows=grows,
+        )
+        for name, text, grows, values in figures
+    ]
+
+
 def unrecorded_of(gaps: Sequence[Gap]) -> Shown:
     """Gaps in the records, and their sums."""
     return {
@@ -154,6 +176,21 @@ def window_of(window: Window, now: float) -> Shown:
         "tokens": window.tokens,
         "oldest_age_seconds": _age(window.oldest_at, now),
         "closes_in_seconds": round(max(0.0, window.closes_by - now), 3),
+    }
+
+
+def packing_of(tally: Tally) -> Shown:
+    """What has come of packing at one model."""
+    return {
+        "provider": tally.provider,
+        "model": tally.model,
+        "format": tally.format,
+        "calls": tally.calls,
+        "requests": tally.requests,
+        "asked_again_singly": tally.again,
+        "compared_with_single_answers": tally.sampled,
+        "auto_packs_up_to": tally.size,
+        "why": tally.why,
     }
 
 

@@ -133,6 +133,7 @@ def _totals(gateway: Gateway) -> Shown:
             "finished": numbers.jobs_done,
             "rescues": {measure: numbers.rescues[measure] for measure in ("send", "fail", "leave")},
         },
+        "packing": [shown.packing_of(tally) for tally in gateway.planner.packing(gateway.clock.now())],
         "cache": {"entries": entries, "bytes": size},
     }
 

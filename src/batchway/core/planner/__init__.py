@@ -38,6 +38,7 @@ from batchway.core.commands import Command
 from batchway.core.facts import Fact
 from batchway.core.limits import Dice
 from batchway.core.memory import Memory
+from batchway.core.packer import Tally
 from batchway.core.planner import answering, asking, ending, leaving, routing, sending, withdrawing
 from batchway.core.planner.plan import Plan, Timer, Watch
 from batchway.core.planner.routing import Window
@@ -111,6 +112,10 @@ class Planner:
         """Whether a tenant's request that was given no id of its own is under way here: the disk may not have it."""
         seat = self._plan.seats.of(request_id) or self._plan.seats.led_by(request_id)
         return seat is not None and seat.request.tenant == tenant
+
+    def packing(self, now: float) -> list[Tally]:
+        """What has come of packing, by model."""
+        return self._plan.packer.tallies(now)
 
     def windows(self) -> list[Window]:
         """The open windows: what waits for company before it goes."""
