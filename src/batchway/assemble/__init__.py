@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchway import sandbox as simulated
 from batchway.assemble.accounts import (
@@ -23,7 +23,7 @@ from batchway.assemble.accounts import (
     relay_dialect,
 )
 from batchway.assemble.clockwork import DailyPrices, Ids, LiveClock, new_key_bytes
-from batchway.assemble.policies import PROFILES, defaults_of, planner_policy
+from batchway.assemble.policies import PROFILES, RuleBook, rules_of
 from batchway.assemble.storage import Storage, Tools, entry_of, no_batch_lane, open_storage, work_on_jobs
 from batchway.core.catalog import Catalog
 from batchway.core.errors import SettingsError
@@ -124,11 +124,14 @@ class Gateway(Struct, kw_only=True):
     storage: Storage | None
     """None: no store is configured."""
     jobs: Jobs | None
+    rules: RuleBook
+    what_if: Callable[[], Mapping[str, object]] | None = None
+    """What another policy would have made of the traffic so far; None: nobody works it out."""
     relay: Relay
 
     def defaults(self) -> Hints:
         """What holds where neither a request nor its key says anything."""
-        return defaults_of(self.settings)
+        return self.rules.requests
 
     async def stored_keys(self) -> tuple[KeyEntry, ...]:
         """The gateway keys in the store."""
@@ -166,10 +169,14 @@ async def gateway(
     clock: Clock | None = None,
     dice: random.Random | None = None,
     listeners: Sequence[Listener] = (),
+    rules: RuleBook | None = None,
+    what_if: Callable[[], Mapping[str, object]] | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A running gateway. `sandbox`: the address of a sandbox that stands in for all providers."""
+    """A running gateway. `sandbox`: the address of a sandbox that stands in for all providers. `rules`: instead of
+    what the settings make of them. `what_if`: what another policy would have made of the traffic so far."""
     clock = clock or LiveClock()
     started_at = clock.now()
+    rules = rules or rules_of(settings)
     found = accounts(settings, sandbox)
     ids = Ids(random.Random())  # noqa: S311
     dice = dice or random.Random()  # noqa: S311
@@ -189,7 +196,7 @@ async def gateway(
         dialects = {name: dialect_of(account, settings) for name, account in found.items()}
         no_batch = no_batch_lane(settings)
         planner = Planner(
-            planner_policy(settings, store=storage is not None),
+            structs.replace(rules.policy, store=storage is not None),
             catalog=prices.catalog,
             offers={
                 name: offers_of(account, given_of(settings, name).max_in_flight, no_batch)
@@ -242,6 +249,8 @@ async def gateway(
             started_at=started_at,
             storage=storage,
             jobs=jobs,
+            rules=rules,
+            what_if=what_if,
             relay=relay,
         )
         metrics.watch(engine.load, joined.cache_size)

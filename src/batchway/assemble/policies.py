@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from batchway.core.job import JobPolicy
 from batchway.core.packing_bank import RISK
@@ -104,3 +104,15 @@ def _pack_rule(settings: Settings) -> WindowRule:
         max_wait=rule.max_wait if wait is None else wait / 1000,
         max_size=rule.max_size if size is None else size,
     )
+
+
+class RuleBook(Struct, frozen=True, kw_only=True):
+    """What the planner keeps to, and what holds for requests that say nothing."""
+
+    policy: Policy
+    requests: Hints
+
+
+def rules_of(settings: Settings) -> RuleBook:
+    """What the settings say."""
+    return RuleBook(policy=planner_policy(settings, store=False), requests=defaults_of(settings))

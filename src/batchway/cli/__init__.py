@@ -52,6 +52,7 @@ def start(
     port: Port = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Simulated providers: no key, no cost.")] = False,
     profile: Profile = None,
+    policy: Annotated[str | None, typer.Option(help="A policy file, as `batchway tune` writes one.")] = None,
     log_level: LogLevel = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Listen beyond this machine without gateway keys.")
@@ -89,7 +90,7 @@ def start(
         "host": host, "port": port, "profile": profile, "log_level": log_level, "insecure": insecure, "config": config,
         "batch_size": batch_size, "flush_interval": flush_interval, "idle_timeout": idle_timeout,
         "poll_interval": poll_interval, "batch_metadata": tuple(batch_metadata) if batch_metadata else None,
-        "events": events, "database_url": database_url,
+        "events": events, "database_url": database_url, "policy": policy,
     }  # fmt: skip
     starting.start({name: value for name, value in flags.items() if value is not None}, sandbox=sandbox, reload=reload)
 

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,11 +14,14 @@ import typer
 
 from batchway import sandbox as simulated
 from batchway.assemble import Gateway, LiveClock, load_settings, make_sandbox
+from batchway.assemble.policies import RuleBook
 from batchway.assemble.storage import NONE, no_batch_lane, store_url
 from batchway.engine.lifecycle import Lifecycle
 from batchway.ports import Listener
 from batchway.server import serving
 from batchway.settings import Settings
+from batchway.simulate import policies
+from batchway.simulate.shadow import make_shadow
 from batchway.wire.endpoints import FRONTS
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -71,14 +75,29 @@ def passing_store(flags: Mapping[str, object]) -> Iterator[Mapping[str, object]]
 
 def _serve(settings: Settings, sandbox: bool, sockets: list[socket.socket]) -> None:
     configure_logging(settings)
+    shadow = None if settings.what_if == "off" else make_shadow(settings, settings.what_if, _today())
     with _lifecycle(settings) as listeners:
         serving.run(
             settings,
             sandbox=simulated_providers if sandbox else None,
             listener=sockets[0],
-            listeners=listeners,
+            listeners=listeners if shadow is None else (*listeners, shadow),
+            rules=_rules(settings),
+            what_if=None if shadow is None else shadow.figures,
             announce=functools.partial(_announce, sandbox=sandbox),
         )
+
+
+def _rules(settings: Settings) -> RuleBook | None:
+    """Those of the policy file, if one is named."""
+    if settings.policy is None:
+        return None
+    setup = policies.load(settings.policy, policies.on(settings))
+    return RuleBook(policy=setup.policy, requests=setup.requests)
+
+
+def _today() -> date:
+    return datetime.fromtimestamp(LiveClock().now(), UTC).date()
 
 
 @contextmanager

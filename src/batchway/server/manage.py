@@ -82,6 +82,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
     async def stats() -> Shown:
         """Totals since the start: requests by how they were answered, money paid and saved, batches.
 
+        `what_if`: what another policy (the setting `what_if`) would have made of the traffic so far.
         `unrecorded`: what was lost of the records, in gaps of the last week, because the store was down. `today` (UTC)
         is what the charges of all processes that share the store come to; null where it does not answer.
         """
@@ -91,6 +92,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
             "active_batches": active,
             "store": store,
             "unrecorded": await figures.unrecorded(),
+            "what_if": None if gateway.what_if is None else gateway.what_if(),
             "today": await _today(gateway, store),
         }
 

@@ -6,13 +6,14 @@ import gc
 import ipaddress
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import structlog
 import uvicorn
 
 from batchway.assemble import Gateway, gateway
+from batchway.assemble.policies import RuleBook
 from batchway.core.errors import Refusal, SettingsError
 from batchway.ports import Clock, Listener
 from batchway.server import app
@@ -67,6 +68,8 @@ async def serve(
     sandbox: str | None = None,
     listener: socket.socket | None = None,
     listeners: Sequence[Listener] = (),
+    rules: RuleBook | None = None,
+    what_if: Callable[[], Mapping[str, object]] | None = None,
     clock: Clock | None = None,
     patience: float = PATIENCE,
     keep_alive: float = KEEP_ALIVE,
@@ -76,7 +79,9 @@ async def serve(
     Raises SettingsError for an address that may not be used without keys, OSError for one that cannot be bound.
     """
     listener = listener or bind(settings.host, settings.port)
-    async with gateway(settings, sandbox=sandbox, clock=clock, listeners=listeners) as served:
+    async with gateway(
+        settings, sandbox=sandbox, clock=clock, listeners=listeners, rules=rules, what_if=what_if
+    ) as served:
         access = app.make_access(served)
         access.know(await served.stored_keys())
         check_address(settings, keyed=access.keyed)
@@ -111,6 +116,8 @@ def run(
     sandbox: Callable[[], contextlib.AbstractAsyncContextManager[str]] | None = None,
     listener: socket.socket | None = None,
     listeners: Sequence[Listener] = (),
+    rules: RuleBook | None = None,
+    what_if: Callable[[], Mapping[str, object]] | None = None,
     announce: Callable[[str, Gateway], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `sandbox` is entered first, and stands in for every provider."""
@@ -123,7 +130,9 @@ def run(
         async with contextlib.AsyncExitStack() as stack:
             standing_in = await stack.enter_async_context(sandbox()) if sandbox else None
             address, served = await stack.enter_async_context(
-                serve(settings, sandbox=standing_in, listener=listener, listeners=listeners)
+                serve(
+                    settings, sandbox=standing_in, listener=listener, listeners=listeners, rules=rules, what_if=what_if
+                )
             )
             if announce is not None:
                 announce(address, served)

@@ -192,6 +192,14 @@ class Settings(_Frozen):
     )
 
     profile: Profile = _setting("transparent", "The set of defaults: alter nothing, save, or batch what has no hint.")
+    policy: str | None = _setting(
+        None,
+        "A policy file (TOML), as `batchway tune` writes one: laid over the profile and the windows.",
+        min_length=1,
+    )
+    what_if: Literal["off", "transparent", "saver", "batcher"] = _setting(
+        "saver", "The profile whose savings on the live traffic are worked out beside it, for /stats; off: none."
+    )
     default_provider: str = _setting("openai", "Provider of models that name none.", min_length=1)
     default_model: str | None = _setting(None, "Model of requests without one; unset: they are refused.", min_length=1)
     default_max_output_tokens: int | None = _setting(
