@@ -54,7 +54,7 @@ class BatchDialect(Protocol):
     | provider | rows travel | tag is found in | results are read by | pages |
     |---|---|---|---|---|
     | OpenAI, compatible | multipart upload, then create | `metadata` | file ids, JSON Lines | one |
-    | Anthropic | in the create call (OutgoingRows) | custom_ids only | the path of its `results_url`, JSON Lines | one |
+    | Anthropic | in the create call (OutgoingRows) | custom_ids only | `results_url`, JSON Lines | one |
     | Gemini | resumable upload (`encode_upload_start` gets its URL) | `displayName` | `files/…`, JSON Lines | one |
     | xAI | multipart upload, then create | `name` | the batch's id, JSON | `pagination_token` |
     | Mistral | multipart upload, then create | `metadata`, filtered there | file ids, JSON Lines | numbered |

@@ -19,7 +19,7 @@ GROUP = 1000
 
 
 LINGER = 0.1
-"""Seconds that posts wait for more of them. Nobody waits for a post, and a transaction for one costs as much as the rows
+"""Seconds that posts wait for more of them. Nobody waits for a post, and a transaction for one costs as much as that
 of ten."""
 
 
