@@ -30,7 +30,8 @@ def without_profile(settings: Settings) -> Hints:
     # seeds/000: whoever sets its window or size wants its packing.
     seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
     packing = settings.packing or ("always" if seeds else None)
-    return Hints(reuse=settings.reuse, packing=packing, optimize=settings.optimize)
+    optimize = settings.optimize or ("fit" if settings.context_tokens is not None else None)
+    return Hints(reuse=settings.reuse, packing=packing, optimize=optimize)
 
 
 def planner_policy(settings: Settings, *, store: bool) -> Policy:

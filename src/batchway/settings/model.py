@@ -228,7 +228,11 @@ class Settings(_Frozen):
     optimize: Optimize | None = _setting(
         None, "fit: shorten prompts that do not fit their model's window or context_tokens; unset: as the profile says."
     )
-    context_tokens: int | None = _setting(None, "Token budget of a prompt; unset: the model's window.", ge=1)
+    context_tokens: int | None = _setting(
+        None,
+        "Token budget of a prompt; unset: the model's window. Giving it makes optimize fit where that is unset.",
+        ge=1,
+    )
     meta_overhead_tokens: int | None = _setting(None, "Tokens of that budget set aside for framing.", ge=0)
     batch_window_ms: float | None = _setting(
         None,
