@@ -27,7 +27,7 @@ def defaults_of(settings: Settings) -> Hints:
 
 def without_profile(settings: Settings) -> Hints:
     """The same for a key that has a profile of its own: what the settings say beside theirs."""
-    # seeds/000: whoever sets its window or size wants its packing.
+    # seeds/000: whoever sets its window or size wants its packing, and whoever sets its budget its fitting.
     seeds = settings.batch_window_ms is not None or settings.max_batch_size is not None
     packing = settings.packing or ("always" if seeds else None)
     optimize = settings.optimize or ("fit" if settings.context_tokens is not None else None)
