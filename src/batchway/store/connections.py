@@ -91,7 +91,9 @@ def _sqlite(url: URL, *, writes: bool, size: int) -> Engine:
         url, pool_size=size, max_overflow=0, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )
     pragmas = ["foreign_keys = ON", "synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON"]
-    pragmas += ["journal_mode = WAL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}"] if writes else ["query_only = ON"]
+    # secure_delete: zeros are written over what is swept, so that it is gone.
+    writing = ["journal_mode = WAL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}", "secure_delete = ON"]
+    pragmas += writing if writes else ["query_only = ON"]
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
