@@ -111,11 +111,16 @@ def render_attribution(tallies: dict[packed.How, Tally]) -> str:
     seen = [tally for how, tally in tallies.items() if how not in packed.UNSEEN]
     packs, items, wrong = (sum(getattr(tally, name) for tally in seen) for name in ("packs", "items", "wrong"))
     lines = [
-        f"Answers of packed calls of 2 to {MOST} items, every format, to a misbehaving model.",
-        f"{'misbehaviour':<14}{'packs':>8}{'items':>9}{'wrong':>8}{'asked singly':>14}{'most of one item':>18}",
+        "## Packing: answers of models that misbehave",
+        "",
+        f"Packed calls of 2 to {MOST} items, every format; every item has a word that only its own answer may hold.",
+        "",
+        "| misbehaviour | packs | items | wrong answers | asked again singly | most of one item |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for how, tally in tallies.items():
-        figures = f"{tally.packs:>8,}{tally.items:>9,}{tally.wrong:>8,}{tally.singles:>14,}{tally.most_singles:>18}"
-        lines.append(f"{how:<14}{figures}{'   no trace in the words' if how in packed.UNSEEN else ''}")
-    lines.append(f"Wrong in the {packs:,} packs ({items:,} items) of the kinds that leave a trace: {wrong}.")
+        name = f"{how} (leaves no trace in the words)" if how in packed.UNSEEN else how
+        figures = (tally.packs, tally.items, tally.wrong, tally.singles, tally.most_singles)
+        lines.append(f"| {name} | {' | '.join(f'{figure:,}' for figure in figures)} |")
+    lines += ["", f"Wrong in the {packs:,} packs ({items:,} items) of the kinds that leave a trace: {wrong}."]
     return "\n".join(lines)
