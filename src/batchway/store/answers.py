@@ -13,6 +13,7 @@ from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store.charges import book, booked_before, key_of
 from batchway.store.chunks import chunks
 from batchway.store.requests import Entry, save_answered
+from batchway.store.rows import insert_rows
 from batchway.store.tables import answers, is_pending, requests
 
 COMPLETED, FAILED = "completed", "failed"
@@ -95,7 +96,7 @@ def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
             fingerprint = saved.fingerprint if saved.shared else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
     if rows:
-        connection.execute(insert(answers), rows)
+        insert_rows(connection, answers, rows)
     for status in (COMPLETED, FAILED):
         asks = [result.ask for result, was in zip(results, first, strict=True) if was and status_of(result) == status]
         for some in chunks(asks):
@@ -110,7 +111,7 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
     rows = [
         _row(each.result, _shared(each.entry.request), each.entry.retention, bodies=each.bodies) for each in records
     ]
-    connection.execute(insert(answers), rows)
+    insert_rows(connection, answers, rows)
     book(connection, [charge for each in records for charge in each.result.charges])
 
 

@@ -60,14 +60,14 @@ def add(connection: Connection, found: Sequence[Belonging]) -> None:
     """Write them down. The provider has just said that it made them: whoever had one of the same name before has it no
     more."""
     if found:
-        new = insert_new(connection, belongings)
+        new = insert_new(connection.dialect, belongings)
         changes = {"tenant": new.excluded.tenant, "created_at": new.excluded.created_at}
         connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_=changes), [_row(each) for each in found])
 
 
 def keep(connection: Connection, found: Sequence[Belonging]) -> None:
     """Write those down that are nobody's yet."""
-    new = insert_new(connection, belongings).on_conflict_do_nothing()
+    new = insert_new(connection.dialect, belongings).on_conflict_do_nothing()
     connection.execute(new, [_row(each) for each in found])
 
 

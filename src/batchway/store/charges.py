@@ -13,8 +13,8 @@ from sqlalchemy import Connection, case, func, select
 from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Charge, Usage, Via
 from batchway.store.chunks import chunks
-from batchway.store.connections import insert_new
 from batchway.store.requests import readable
+from batchway.store.rows import insert_new_rows
 from batchway.store.tables import charges
 
 DAY = 86_400
@@ -54,9 +54,7 @@ class Sums(Struct, frozen=True, kw_only=True):
 def book(connection: Connection, booked: Sequence[Charge]) -> None:
     """Add charges; those that are there already stay as they are."""
     if booked:
-        connection.execute(
-            insert_new(connection, charges).on_conflict_do_nothing(), [_row(charge) for charge in booked]
-        )
+        insert_new_rows(connection, charges, [_row(charge) for charge in booked])
 
 
 def key_of(charge: Charge) -> tuple[str, str, str]:

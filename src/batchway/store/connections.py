@@ -8,6 +8,7 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
+    Dialect,
     Double,
     Engine,
     Table,
@@ -72,9 +73,9 @@ def db_now(connection: Connection) -> float:
     return connection.execute(select(_CLOCKS[connection.dialect.name])).scalar_one()
 
 
-def insert_new(connection: Connection, table: Table) -> Any:
+def insert_new(dialect: Dialect, table: Table) -> Any:
     """An INSERT that leaves alone what is there already (or says otherwise by `on_conflict_do_update`)."""
-    return _INSERTS[connection.dialect.name](table)
+    return _INSERTS[dialect.name](table)
 
 
 _CLOCKS: dict[str, ColumnElement[float]] = {

@@ -39,7 +39,7 @@ def learn(connection: Connection, provider: str, model: str, name: str, value: o
     """Remember the newest value of something about a provider, or one model of it (else ''). JSON values."""
     row = {"provider": provider, "model": model, "name": name, "value": _json.encode(value).decode(), "at": at}
     key = (learnt.c.provider, learnt.c.model, learnt.c.name)
-    newest = insert_new(connection, learnt).values(row)
+    newest = insert_new(connection.dialect, learnt).values(row)
     connection.execute(
         newest.on_conflict_do_update(
             index_elements=key, set_={"value": row["value"], "at": at}, where=learnt.c.at <= at

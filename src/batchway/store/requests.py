@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from batchway.core.fingerprint import reusable
@@ -17,6 +17,7 @@ from batchway.ports import Orphans, Pending
 from batchway.store import owners
 from batchway.store.chunks import chunks
 from batchway.store.failures import Taken
+from batchway.store.rows import insert_rows
 from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
@@ -47,14 +48,14 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
 def save(connection: Connection, entries: Sequence[Entry]) -> None:
     """Put pending requests on disk. Raises Taken where its tenant has a request of the same id."""
     _insert(connection, [row(entry, PENDING) for entry in entries])
-    connection.execute(insert(bodies), [body_row(entry.request) for entry in entries])
+    insert_rows(connection, bodies, [body_row(entry.request) for entry in entries])
 
 
 def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bool]]) -> None:
     """Put requests on disk that have been answered (the status), with or without their bodies. Raises Taken."""
     _insert(connection, [row(entry, status) for entry, status, _ in entries])
     if kept := [body_row(entry.request) for entry, _, with_body in entries if with_body]:
-        connection.execute(insert(bodies), kept)
+        insert_rows(connection, bodies, kept)
 
 
 def forget(connection: Connection, asks: Sequence[str]) -> None:
@@ -215,7 +216,7 @@ def readable(text: str) -> str:
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
     try:
-        connection.execute(insert(requests), rows)
+        insert_rows(connection, requests, rows)
     except IntegrityError as error:
         raise Taken("a request of this tenant has the same request_id") from error
 

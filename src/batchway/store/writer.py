@@ -19,8 +19,8 @@ GROUP = 1000
 
 
 LINGER = 0.1
-"""Seconds that posts wait for more of them. Nobody waits for a post, and a transaction for one costs as much as that
-of ten."""
+"""Seconds that posts wait for more of them. Nobody waits for a post, and a transaction costs as much as the rows of ten
+requests."""
 
 
 class _Write(Struct, frozen=True, gc=False):
