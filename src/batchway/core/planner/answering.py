@@ -52,7 +52,8 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
         # Of a packed call several may be for nothing: each has a call id of its own.
         call_id = flight.call_id if len(flight.seats) == 1 else f"{flight.call_id}-{request.ask}"
         plan.out += book(request, call_id, flight.lane, answer.usage, cost, 0, plan.now, name=OVERHEAD)
-        packing.saved(plan, request, -(cost or 0))
+        if request.packing == "auto":
+            packing.saved(plan, request, -(cost or 0))
         return
     alone = answer.usage
     pack = flight.pack
@@ -61,7 +62,8 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
             alone = packing.alone(plan, seat, flight, answer.usage, length or 0)
     else:
         _learn(plan, seat, answer)
-        packing.paid_singly(plan, seat, cost)
+        if request.packing == "auto":
+            packing.paid_singly(plan, seat, cost)
     # Sent directly and by itself it cost what it would have cost; anything else is compared with that.
     plain = alone is answer.usage and flight.lane == "direct"
     bill = Bill(

@@ -83,7 +83,8 @@ def _give(plan: Plan, request: Request, kept: Known, via: Via, why: str, *, book
     """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
     if not booked:
         plan.out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, plan.now)
-        packing.saved(plan, request, kept.worth or 0)
+        if request.packing == "auto":
+            packing.saved(plan, request, kept.worth or 0)
     saved = 0 if booked else kept.worth
     age = max(0.0, plan.now - kept.answer.finished_at)
     plan.out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))

@@ -41,7 +41,8 @@ def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
             plan.out.append(Record(ending=refuse, why=UNHEARD))
         return
     plan.out += settle(result, seat.request, callers, bill, plan.now)
-    packing.saved(plan, seat.request, _saved(bill, len(callers)))
+    if seat.request.packing == "auto":
+        packing.saved(plan, seat.request, _saved(bill, len(callers)))
     if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):
         request = seat.request
         kept = Known(answer=result, call_id=bill.call_id, fingerprint=request.fingerprint, worth=bill.worth)

@@ -187,14 +187,14 @@ def account_of(request: Request) -> BankAccount:
 
 
 def paid_singly(plan: Plan, seat: Seat, cost: int | None) -> None:
-    """It went by a call of its own, and not because its packed one had no answer for it."""
-    if cost and seat.request.packing == "auto" and not seat.spent:
+    """A request of `auto` went by a call of its own, and not because its packed one had no answer for it."""
+    if cost and not seat.spent:
         plan.packer.answered_singly(account_of(seat.request), cost)
 
 
 def saved(plan: Plan, request: Request, picodollars: int) -> None:
-    """The request cost so much less than a single call, but not by packing: `auto` may risk a part of it."""
-    if picodollars and request.packing == "auto":
+    """A request of `auto` cost so much less than a single call, but not by packing: a part of it may be risked."""
+    if picodollars:
         plan.packer.saved_elsewhere(account_of(request), picodollars)
 
 
