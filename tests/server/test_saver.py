@@ -3,11 +3,12 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from tests.gate import CHAT, Gate, chat, check_fault, open_gate, said, via
+from tests.gate import CHAT, Gate, chat, check_fault, open_gate, said, until, via
 
 from batchway.core.planner.packing import PAUSE
 from batchway.data.vocabulary import Vocabularies
@@ -97,6 +98,33 @@ async def test_exchanged_answers_are_found_out_within_fifty_packs_and_it_says_so
             answers = await crowd(gate, f"later{number}-")
             assert sizes(answers) == [1] * 6
             assert all(own(answers, f"later{number}-"))
+
+
+@pytest.mark.parametrize("how", [None, "missing", "cut", "filtered"])
+async def test_what_is_booked_is_what_the_provider_bills(how: str | None) -> None:
+    """Parts, what is asked again, and the samples that nobody asked for: to the picodollar."""
+    async with open_gate(sandbox=WORLD, profile="saver", reuse="off", **STAKE) as gate:
+        if how is not None:
+            gate.fault({"kind": "packed", "how": how, "count": None, "share": 0.3})
+        for number in range(8):
+            await crowd(gate, f"n{number}-")
+        await until(gate.under_way(0))
+        # gpt-4o-mini: 0.15 USD a million tokens in, 0.60 out.
+        assert gate.gateway.stats.paid == sum(line.input * 150_000 + line.output * 600_000 for line in gate.lines)
+        (shown,) = (await gate.http.get("/stats")).json()["packing"]
+        assert shown["calls"] > 0
+
+
+async def test_durable_requests_are_packed_too(tmp_path: Path) -> None:
+    environment = {"BATCH_WINDOW_MS": "300", "MAX_BATCH_SIZE": "3"}
+    async with open_gate(environment=environment, database_url=str(tmp_path / "store.db")) as gate:
+        asked = [question(f"Is letter {name} a complaint?", request_id=f"id-{name}") for name in ("a", "b", "c")]
+        answers = await asyncio.gather(*(gate.http.post(CHAT, json=each) for each in asked))
+        assert sizes(answers) == [3, 3, 3]
+        for answer, each in zip(answers, asked, strict=True):
+            found = (await gate.http.get(f"/requests/{each['request_id']}")).json()
+            assert found["status"] == "completed"
+            assert found["response"]["choices"] == answer.json()["choices"]
 
 
 async def test_an_always_failing_model_costs_what_was_staked_at_most() -> None:
