@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 from msgspec import Struct
 
 WIDTH, HEIGHT = 720, 240
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 36
+LEFT, RIGHT, TOP, BOTTOM = 64, 32, 12, 36
 """Margins around the drawn area."""
 
 ROW = 34
