@@ -186,6 +186,7 @@ def test_whose_like_were_not_packed_wait_for_nobody() -> None:
     at_once = ask(desk, "c", packing="auto")
     assert "not packed: " in call_of(at_once).why
     assert not calls(ask(desk, "d", packing="auto", pack_key="unlike")), "another kin waits"
+    assert not calls(ask(desk, "c", packing="auto", tenant="t2")), "and another tenant"
     desk.now += 1
     assert not calls(ask(desk, "e", packing="auto")), "and so does this one, in a moment"
 

@@ -36,7 +36,7 @@ def refusal(plan: Plan, seat: Seat) -> str | None:
     if seat.fitted is not None:
         return "its earlier turns were shortened for its own question"
     if request.packing == "auto":
-        until, reason = plan.paused.get(request.pack_key or "", (0.0, ""))
+        until, reason = plan.paused.get(_kin(request), (0.0, ""))
         if until > plan.now:
             return reason
         # `always` is the owner's word: nothing depends on what the prompt asks for.
@@ -57,7 +57,12 @@ def pause(plan: Plan, seats: Sequence[Seat], packs: Sequence[Pack]) -> None:
     if len(seats) > 1 and len(packs) == len(seats) and seats[0].request.packing == "auto":
         if len(plan.paused) >= REMEMBERED:
             plan.paused.clear()
-        plan.paused[seats[0].request.pack_key or ""] = plan.now + PAUSE, packs[0].why.removeprefix(ALONE)
+        plan.paused[_kin(seats[0].request)] = plan.now + PAUSE, packs[0].why.removeprefix(ALONE)
+
+
+def _kin(request: Request) -> tuple[str, str]:
+    """Whose requests of which beginning."""
+    return request.tenant, request.pack_key or ""
 
 
 def patience(plan: Plan, seat: Seat) -> float:

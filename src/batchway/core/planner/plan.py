@@ -69,8 +69,8 @@ class Plan:
         """The windows of packs: `auto` keeps nobody waiting whom nobody is expected to join."""
         self.beginnings: dict[str, int] = {}
         """Tokens of what requests have in common, by pack key."""
-        self.paused: dict[str, tuple[float, str]] = {}
-        """Until when requests of a pack key go singly at once, and why."""
+        self.paused: dict[tuple[str, str], tuple[float, str]] = {}
+        """Until when requests of a tenant and pack key go singly at once, and why."""
         self.packer = Packer(dice, bank=Bank(stake=policy.pack_stake, risk=policy.pack_risk), most=policy.pack.max_size)
         self.prefixes = Prefixes()
         self.seats = Seats()
