@@ -232,6 +232,31 @@ def test_a_job_that_answers_before_its_rescue_wins_and_the_call_is_overhead() ->
     assert isinstance(book, Book) and book.charge.request_id == OVERHEAD and book.charge.counterfactual == 0
 
 
+def test_what_waits_at_the_gate_is_not_sent_twice_by_a_rescue() -> None:
+    """As after the process stood still for longer than its lease, and took over what was its own."""
+    desk = desk_of(max_in_flight=1)
+    first = call_of(desk.ask(fingerprint="first", reuse="off", priority="high"))
+    desk.ask(fingerprint="held", reuse="off", durable=True)
+    assert not [each for each in desk.tell(facts.Saved("ask-2")) if isinstance(each, Call)], "no slot is free"
+    held = desk.request(id="ask-2", ask="ask-2", fingerprint="held", reuse="off", durable=True)
+
+    for _ in range(2):
+        assert desk.tell(facts.Rescue(held, "", "the process that had it is gone")) == []
+
+    call = call_of(desk.finish(first))
+    assert call.requests[0].ask == "ask-2"
+    assert [each for each in desk.finish(call) if isinstance(each, Call)] == []
+
+
+def test_what_is_due_before_its_window_closes_leaves_it() -> None:
+    desk = desk_of()
+    desk.ask(fingerprint="a", priority="low", reuse="off")
+    desk.tell(facts.Saved("ask-1"))
+    waiting = desk.request(id="ask-1", ask="ask-1", fingerprint="a", priority="low", reuse="off")
+    assert call_of(desk.tell(facts.Rescue(waiting, "", "its deadline comes"))).lane == "direct"
+    assert desk.tell(facts.TimePassed(), after=30) == []
+
+
 def test_a_rescue_that_fails_leaves_the_request_to_its_job() -> None:
     desk = desk_of()
     form = in_job(desk, "a")

@@ -22,7 +22,8 @@ TURN = 100
 """Of those, so many are seen to before others have their turn."""
 
 JUMP = 30.0
-"""Seconds that the clock may be ahead of itself before it counts as a gap: a laptop that slept."""
+"""Seconds, or a lease if that is less, that the clock may be ahead of itself before it counts as a gap: a laptop that
+slept."""
 
 CAUGHT_UP = 60.0
 """Seconds, at most, that rescues wait for jobs to be looked at after a start or a gap."""
@@ -93,8 +94,8 @@ class Caretaker:
         wake: Callable[[], None],
         reached: Callable[[str], None],
     ) -> None:
-        """`shared`: other processes may use the same store. `wake` has the jobs looked at. `reached` is told of places
-        in this code, for proofs."""
+        """`shared`: other processes are expected to use the same store; those that do are found out in any case. `wake`
+        has the jobs looked at. `reached` is told of places in this code, for proofs."""
         self._custody = custody
         self._journal = journal
         self._jobs = jobs
@@ -104,6 +105,7 @@ class Caretaker:
         self._rescuing = rescuing
         self._pace = pace
         self._shared = shared
+        self._company_until = 0.0
         self._wake = wake
         self._reached = reached
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,6 +126,9 @@ class Caretaker:
             await self._custody.leave()
 
     async def _beat(self) -> None:
+        if await self._custody.accompanied():
+            # One that ends goes on counting for a while: what it did last has to be heard.
+            self._company_until = self._clock.now() + 2 * self._pace.lease
         if not await self._custody.beat():
             # This process stood still for longer than its lease: others may have taken what was its own.
             _log.warning("the lease was over; going on under a new name")
@@ -132,7 +137,7 @@ class Caretaker:
 
     async def _tick(self) -> None:
         now = self._clock.now()
-        if self._last_tick and now - self._last_tick > self._pace.tick + JUMP:
+        if self._last_tick and now - self._last_tick > self._pace.tick + min(JUMP, self._pace.lease):
             await self._catch_up()
         self._last_tick = now
         await self._take_over()
@@ -184,7 +189,7 @@ class Caretaker:
             self._desk.tell(Resumed(pending.request, why))
 
     async def _hear_of_others(self) -> None:
-        awaited = self._desk.awaited(in_jobs=self._shared)
+        awaited = self._desk.awaited(in_jobs=self._shared or self._clock.now() < self._company_until)
         if not awaited:
             return
         for ask, (job_id, result) in (await self._journal.outcomes(awaited)).items():

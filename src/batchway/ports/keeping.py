@@ -91,6 +91,10 @@ class Custody(Protocol):
         """End the lease: what was ours may be taken at once."""
         ...
 
+    async def accompanied(self) -> bool:
+        """Whether other processes that share the store are alive."""
+        ...
+
     async def orphaned(self) -> bool:
         """Whether there are requests of dead processes. Asked all the time: it costs no write."""
         ...

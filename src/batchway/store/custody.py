@@ -35,6 +35,10 @@ class Custodian:
         """See `ports.Custody`."""
         return await self._database.write(owners.beat, self.owner, self._seconds)
 
+    async def accompanied(self) -> bool:
+        """See `ports.Custody`."""
+        return bool(await self._database.read(owners.alive) - {self.owner})
+
     async def leave(self) -> None:
         """See `ports.Custody`."""
         await self._database.write(owners.leave, self.owner)

@@ -191,14 +191,19 @@ def _promote(plan: Plan, seat: Seat, fault: Fault, why: str) -> None:
 
 def rescue(plan: Plan, fact: facts.Rescue) -> None:
     """Ask directly as well; whichever answer comes first is given, and the other is overhead."""
-    seat = plan.seats.led_by(fact.request.ask)
+    ask = fact.request.ask
+    seat = plan.seats.led_by(ask)
     if seat is None:
         seat = Seat(fact.request, saved=True)
         plan.seats.add(seat)
-    if seat.flight is None and fact.request.ask not in plan.ended:
-        plan.batcher.remove(fact.request.ask)
-        seat.job, seat.lane, seat.why = fact.job_id or None, "direct", fact.why
-        sending.send(plan, Party((seat,), "direct"))
+    elif seat.flight is not None or ask in plan.ended:
+        return
+    elif not (plan.batcher.remove(ask) or seat.away):
+        # At the gate, before another try, or on its way to the disk: it goes from there, and not twice.
+        seat.lane, seat.why = "direct", fact.why
+        return
+    seat.job, seat.lane, seat.why = fact.job_id or None, "direct", fact.why
+    sending.send(plan, Party((seat,), "direct"))
 
 
 def retry(plan: Plan, party: Party) -> None:
