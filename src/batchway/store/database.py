@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from batchway.store.connections import make_engine, read_url
-from batchway.store.failures import StoreDown, translated
+from batchway.store.failures import StoreDown, opening, translated
 from batchway.store.grouping import Operation
 from batchway.store.migrations import STEPS, Step, migrate
 from batchway.store.posts import Gap, Post, Posts, Room
@@ -146,7 +146,7 @@ class Database:
 
 def _prepare(engine: Engine, steps: Sequence[Step]) -> None:
     try:
-        with translated(), engine.begin() as connection:
+        with opening(engine.url), engine.begin() as connection:
             migrate(connection, steps)
     except BaseException:
         engine.dispose()

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from batchway.core.errors import BatchwayError, Ours
@@ -84,6 +85,24 @@ def translated() -> Iterator[None]:
         raise raised from error
 
 
+@contextmanager
+def opening(url: URL) -> Iterator[None]:
+    """The same at the start, when somebody reads it who can see to it."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_down(error):
+            raise
+        place = (
+            url.database
+            if url.get_backend_name() == "sqlite"
+            else url.set(drivername="postgresql", query={}).render_as_string()
+        )
+        raise StoreDown(
+            f"database_url: {place} cannot be opened: {_words(error)}. Mend it, or name another store."
+        ) from error
+
+
 def _begins(error: DBAPIError, states: tuple[str, ...], *, unknown: bool) -> bool:
     """Whether its SQLSTATE begins so; `unknown`: what holds where it has none, since no server answered."""
     state = getattr(error.orig, "sqlstate", None)
@@ -92,4 +111,4 @@ def _begins(error: DBAPIError, states: tuple[str, ...], *, unknown: bool) -> boo
 
 def _words(error: Exception) -> str:
     said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return " ".join(said.split())[:200].rstrip(".") or type(error).__name__
+    return " ".join(said.split())[:200].rstrip(".?") or type(error).__name__
