@@ -11,6 +11,7 @@ import lzma
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 
 from tiktoken import Encoding
@@ -56,7 +57,7 @@ PIECES = re.compile(
 
 
 class Vocabularies:
-    """The shipped encodings, each built when first asked for and kept by this object; make one and share it."""
+    """The shipped encodings, each built when first asked for."""
 
     def __init__(self) -> None:
         self._encodings: dict[str, Encoding] = {}
@@ -79,8 +80,10 @@ class Vocabularies:
         return count
 
 
+@cache
 def load(name: str) -> Encoding:
-    """Build an encoding from its shipped ranks. Without special tokens: a prompt's text never has any."""
+    """Build an encoding from its shipped ranks, once in a process: it is a constant of the package, and large. Without
+    special tokens: a prompt's text never has any."""
     if name not in PATTERNS:
         raise ValueError(f"no vocabulary {name!r} ships with batchway; there are: {', '.join(PATTERNS)}")
     shipped = files("batchway.data").joinpath("vocabularies", f"{name}.xz").read_bytes()
