@@ -40,7 +40,8 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
         [
             charge("1"),
             charge("2", cost=70),
-            charge("3", cost=None, counterfactual=None),
+            charge("3", cost=None),
+            charge("9", cost=None, counterfactual=None),
             charge("4", via="cache", cost=0),
             charge("5", key="other"),
             charge("6", at=NOW - 86_400),
@@ -58,14 +59,14 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
             day=DAY,
             via="batch",
             key="k",
-            charges=4,
+            charges=5,
             cost=170,
             overhead=50,
             counterfactual=200,
             saved=30,
-            unpriced=1,
-            input=40,
-            output=20,
+            unpriced=2,
+            input=50,
+            output=25,
             **common,
         ),
         _single(day=DAY, via="batch", key="other", cost=50, saved=50, **common),
@@ -73,7 +74,8 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
         _single(day=DAY - 1, via="batch", key="k", cost=50, saved=50, **common),
     ]
     everyone = charges.ledger(connection, since_day=DAY, until_day=DAY)
-    assert sum(line.charges for line in everyone) == 7
+    assert sum(line.charges for line in everyone) == 8
+    assert all(line.cost + line.saved == line.counterfactual for line in everyone), "unpriced is in none of them"
 
 
 def _single(**fields: object) -> LedgerLine:

@@ -110,7 +110,7 @@ _LEDGER = (
         func.count().label("charges"),
         func.sum(charges.c.cost).label("cost"),
         func.sum(case((charges.c.request_id == OVERHEAD, charges.c.cost), else_=0)).label("overhead"),
-        func.sum(charges.c.counterfactual).label("counterfactual"),
+        func.sum(case((charges.c.cost.is_not(None), charges.c.counterfactual))).label("counterfactual"),
         func.sum(charges.c.counterfactual - charges.c.cost).label("saved"),
         func.sum(case((charges.c.cost.is_(None), 1), else_=0)).label("unpriced"),
         func.sum(charges.c.input).label("input"),
