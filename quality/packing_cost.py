@@ -177,11 +177,17 @@ def render_money(ways: Sequence[Books]) -> str:
         f"|{'---|' * 9}",
         *map(_row, ways),
         "",
+        f"Without packing, cache included, all money beside single calls: {_unpacked(ways[0].spent):.3f}.",
+        "",
         *[f"- {books.name}: dearer with models that are {_failures(books)}" for books in ways],
         "",
         f"Bound of `auto` at every moment: {HOUSE:.0%} of what other ways have saved, and what the owner allows.",
     ]
     return "\n".join(lines)
+
+
+def _unpacked(spent: Sequence[Spent]) -> float:
+    return sum(each.unpacked for each in spent) / sum(each.singly for each in spent)
 
 
 def _row(books: Books) -> str:
