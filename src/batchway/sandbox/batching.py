@@ -35,7 +35,8 @@ SLICE = 64
 """Lines between two turns for others: some milliseconds."""
 
 TOLERANCE = 1e-6
-"""Of a line, so that a clock moved to the very moment of a line finds it done."""
+"""Seconds (to those of today a float has seven digits left), so that a clock moved to the very moment of a line finds it
+done."""
 
 
 class Batch:
@@ -172,7 +173,7 @@ class Batch:
             rest = max(0.0, worked - self.schedule.pause.lines * pace)
             most = min(most, self.schedule.pause.lines) if rest < self.schedule.pause.seconds else most
             worked -= min(rest, self.schedule.pause.seconds)
-        return min(most, math.floor(worked / pace + TOLERANCE))
+        return min(most, math.floor((worked + TOLERANCE) / pace))
 
     def _moment(self, nth: int) -> float:
         """When the nth line is done."""
