@@ -136,7 +136,7 @@ async def test_refusals_in_openais_shape(gate: Gate, client: Any, model: str, st
         gate.fault({"kind": "status", "status": status})
         with pytest.raises(kind) as caught:
             await client.chat.completions.create(model=model, messages=TURNS, stream=streamed)
-        error = caught.value.body
+        error: Any = caught.value.body
         assert error["message"]
         assert error["type"]
         assert caught.value.status_code in (status, 502, 503), (
@@ -146,7 +146,7 @@ async def test_refusals_in_openais_shape(gate: Gate, client: Any, model: str, st
 
 @pytest.mark.parametrize("marked", [False, True])
 async def test_what_anthropics_cache_spared_is_seen_and_paid_for(client: Any, marked: bool) -> None:
-    guide = {"type": "text", "text": "You sort letters to a newspaper. " * 400}
+    guide: dict[str, Any] = {"type": "text", "text": "You sort letters to a newspaper. " * 400}
     if marked:
         guide["cache_control"] = {"type": "ephemeral"}
     name = f"marked {marked}"
