@@ -28,6 +28,7 @@ from batchway.core.fingerprint import fingerprint, reusable
 from batchway.core.planner import Planner
 from batchway.core.policy import Policy, WindowRule
 from batchway.core.router import Offers
+from batchway.core.settlement import UNTOLD
 from batchway.core.tokens import TokenCounts
 from batchway.core.types import Answer, Fault, Lane, Prompt, Request, Strategy, Usage
 
@@ -516,7 +517,7 @@ class World:
     def _book(self, command: Book) -> None:
         charge = command.charge
         if charge.via in ("direct", "flex", "batch"):
-            assert charge.cost is not None or charge.model == "unknown"
+            assert charge.cost is not None or charge.model == "unknown" or charge.usage == UNTOLD
         else:
             assert charge.cost == 0
 

@@ -172,6 +172,21 @@ def test_who_asks_again_by_the_same_id_is_neither_charged_nor_saves_anything() -
     assert told == [("direct", 1_400_000_000, 0), ("coalesced", 0, 0)]
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_an_answer_without_usage_cost_is_unknown_and_not_nothing(durable: bool) -> None:
+    desk = desk_of()
+    commands = desk.ask(reuse="off", durable=durable)
+    call = call_of(desk.tell(facts.Saved("ask-1")) if durable else commands)
+    ended = desk.finish(call, desk.answer(usage=None))
+    if durable:
+        kept = only(ended, Keep)
+        assert isinstance(kept, Keep) and [charge.cost for charge in kept.charges] == [None]
+        ended = desk.tell(facts.Kept("ask-1"))
+
+    assert charges(ended) == [("ask-1", "direct", None, durable)]
+    assert (reply_of(ended).cost, reply_of(ended).saved) == (None, None)
+
+
 def test_a_fault_that_lands_is_told() -> None:
     desk = desk_of()
     form = in_job(desk, "a")

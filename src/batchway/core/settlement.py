@@ -13,6 +13,9 @@ OVERHEAD = "overhead"
 
 UNHEARD = "nobody waits for it any more"
 
+UNTOLD = Usage()
+"""Of an answer whose provider does not say its usage: what it cost is unknown, and the ledger says so."""
+
 
 class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """What one answer of a call is to be charged at. Money in picodollars; None: no known price."""
@@ -39,13 +42,14 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
     first caller does. With no caller left it is charged all the same, and recorded, where that was not done already.
     """
     payer = _payer(request, callers, on_disk=bill.on_disk)
-    charged = book(payer, bill.call_id, bill.lane, answer.usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
+    usage = answer.usage or UNTOLD
+    charged = book(payer, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
     out: list[Command] = [*charged]
     for caller in callers:
         first = caller is payer
         again = not first and caller.id == payer.id
         if not (first or again):
-            out += book(caller, bill.call_id, "coalesced", answer.usage, 0, bill.worth, now)
+            out += book(caller, bill.call_id, "coalesced", usage, 0, bill.worth, now)
         out.append(_reply(caller, answer, bill, first=first, again=again))
     if not (callers or bill.on_disk):
         out.append(Record(ending=_reply(payer, answer, bill, first=True, again=False), why=UNHEARD))
@@ -61,7 +65,7 @@ def _payer(request: Request, callers: Sequence[Request], *, on_disk: bool) -> Re
 
 def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Keep:
     """How a durable request ended, for the disk. What its twins are charged follows when they are told."""
-    usage = None if isinstance(result, Fault) else result.usage
+    usage = None if isinstance(result, Fault) else result.usage or UNTOLD
     booked = book(request, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now)
     paid = None if bill.cost is None else bill.cost + bill.spent
     return Keep(
@@ -108,7 +112,7 @@ def book(
     name: str | None = None,
     on_disk: bool = False,
 ) -> list[Book]:
-    """The charge of one answer (none where the provider said no usage). `name`: instead of the request's id."""
+    """The charge of one answer; none where there is none (`usage` is None). `name`: instead of the request's id."""
     if usage is None:
         return []
     charge = Charge(

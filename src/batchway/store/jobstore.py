@@ -9,7 +9,7 @@ from batchway.core.cost import charged, counterfactual
 from batchway.core.job import Job, custom_id
 from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
-from batchway.core.settlement import OVERHEAD, book
+from batchway.core.settlement import OVERHEAD, UNTOLD, book
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Request, Usage
 from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
@@ -147,6 +147,8 @@ class StoreJobs:
         """The outcome of a row as it is written. `asked`: as far as a charge needs it."""
         usage = None if isinstance(outcome, Fault) else outcome.usage
         cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
+        if isinstance(outcome, Answer):
+            usage = usage or UNTOLD
         now = self._now()
         # Each row that may be paid twice has a call id of its own.
         again = custom_id(job.submit_tag, position)
