@@ -239,12 +239,13 @@ class Engine:
             told, describe = TOLD[kind]
             if told in self._heard:
                 self.publish(describe(command, now))
-        self._set_alarm()
-
-    def _set_alarm(self) -> None:
-        """One alarm for the planner's deadline. An alarm that comes too early does no harm and is left standing."""
         deadline = self._planner.deadline()
-        if deadline is None or (self._alarm_at is not None and self._alarm_at <= deadline):
+        if deadline is not None:
+            self._set_alarm(deadline)
+
+    def _set_alarm(self, deadline: float) -> None:
+        """One alarm for the planner's deadline. An alarm that comes too early does no harm and is left standing."""
+        if self._alarm_at is not None and self._alarm_at <= deadline:
             return
         if self._alarm is not None:
             self._alarm.cancel()
@@ -367,7 +368,7 @@ class Engine:
         self._see_if_empty()
 
     def _see_if_empty(self) -> None:
-        if not self._callers:
+        if self.stopping and not self._callers:
             self._empty.set()
 
     def _leave_to_listeners(self, command: Book | Record) -> None:

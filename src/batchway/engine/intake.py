@@ -235,14 +235,13 @@ class Intake:
             changes["model"] = body.raw(model)
         if front.endpoint == "embeddings":
             return changes
-        output = "max_tokens" if front.endpoint == "chat" else "max_output_tokens"
-        for field, given, default in (
-            (output, prompt.max_output, defaults.max_output_tokens),
-            ("temperature", prompt.temperature, defaults.temperature),
-            ("top_p", prompt.top_p, defaults.top_p),
-        ):
-            if given is None and default is not None:
-                changes[field] = body.raw(default)
+        if defaults.max_output_tokens is not None and prompt.max_output is None:
+            output = "max_tokens" if front.endpoint == "chat" else "max_output_tokens"
+            changes[output] = body.raw(defaults.max_output_tokens)
+        if defaults.temperature is not None and prompt.temperature is None:
+            changes["temperature"] = body.raw(defaults.temperature)
+        if defaults.top_p is not None and prompt.top_p is None:
+            changes["top_p"] = body.raw(defaults.top_p)
         return changes
 
     def provider_named(self, name: str) -> str | None:

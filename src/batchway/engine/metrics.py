@@ -1,6 +1,7 @@
 """Metrics: events counted for Prometheus. Counting is plain arithmetic; the library's families are made when asked."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -39,11 +40,12 @@ class Count:
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self.name, self.text, self.labels = name, text, labels
-        self.by: dict[tuple[str, ...], int] = {}
+        self.by: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        """What happens with every request is counted here directly: a call for each count costs more than the sums."""
 
     def add(self, amount: int, *labels: str) -> None:
         """Count."""
-        self.by[labels] = self.by.get(labels, 0) + amount
+        self.by[labels] += amount
 
     def family(self, unit: int = 1) -> Metric:
         """As the library's family; `unit`: how many of what was counted make one of what is shown."""
@@ -180,7 +182,7 @@ class Metrics(Collector):
         return name
 
     def _on_answered(self, event: Answered) -> None:
-        self._answers.add(1, event.request.provider, event.via)
+        self._answers.by[event.request.provider, event.via] += 1
         self._seconds.add(event.seconds, event.via)
 
     def _on_refused(self, event: Refused) -> None:
@@ -188,22 +190,22 @@ class Metrics(Collector):
 
     def _on_call_ended(self, event: CallEnded) -> None:
         outcome = "answered" if event.fault is None else "refused" if event.fault.healthy else "failed"
-        self._calls.add(1, event.provider, event.lane, outcome)
+        self._calls.by[event.provider, event.lane, outcome] += 1
         self._call_seconds.add(event.seconds, event.provider, event.lane)
 
     def _on_charged(self, event: Charged) -> None:
         charge = event.charge
-        model = self._model(charge.model)
-        self._charges.add(1, charge.provider, charge.via if charge.request_id != OVERHEAD else OVERHEAD)
+        provider, model = charge.provider, self._model(charge.model)
+        self._charges.by[provider, charge.via if charge.request_id != OVERHEAD else OVERHEAD] += 1
         if charge.via != "cache" and charge.via != "coalesced":
-            self._tokens.add(charge.usage.input, charge.provider, model, "input")
-            self._tokens.add(charge.usage.output, charge.provider, model, "output")
+            self._tokens.by[provider, model, "input"] += charge.usage.input
+            self._tokens.by[provider, model, "output"] += charge.usage.output
         if charge.cost is None or charge.counterfactual is None:
-            self._unpriced.add(1, charge.provider, model)
+            self._unpriced.by[provider, model] += 1
             return
-        self._paid.add(charge.cost, charge.provider, model, charge.via)
+        self._paid.by[provider, model, charge.via] += charge.cost
         # A call that cost more than its counterfactual (a premium tier) is no saving, and a counter cannot fall.
-        self._saved.add(max(0, charge.counterfactual - charge.cost), charge.via)
+        self._saved.by[(charge.via,)] += max(0, charge.counterfactual - charge.cost)
 
     def _on_job_moved(self, event: JobMoved) -> None:
         if event.before is None or event.before.state != event.job.state:

@@ -95,7 +95,11 @@ class Pool:
         self, outgoing: Outgoing, silence: float | None, patience: Patience | None, flow: Flow | None
     ) -> "Exchange":
         head, body = self._head(outgoing.method, outgoing.url, outgoing.headers), outgoing.body
-        exchange = Exchange(await self._connect(head.origin), silence, patience, self._max_body)
+        try:
+            connection = await self._connector.connect(head.origin, traces=[], timeout=self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("it took too long to connect") from error
+        exchange = Exchange(connection, silence, patience, self._max_body)
         try:
             if flow is not None and flow.length is None:
                 exchange.upload(head.text + b"transfer-encoding: chunked\r\n\r\n", flow.pieces, chunked=True)
@@ -112,12 +116,6 @@ class Pool:
             exchange.abort()
             raise
         return exchange
-
-    async def _connect(self, origin: aiohttp.ClientRequest) -> aiohttp.connector.Connection:
-        try:
-            return await self._connector.connect(origin, traces=[], timeout=self._timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError("it took too long to connect") from error
 
 
 class Exchange:

@@ -47,7 +47,7 @@ class HttpSender:
         patience = self._patience if timeout is None else Patience(timeout)
         try:
             with await self._pool.open(outgoing, patience=patience) as exchange:
-                return await _whole(exchange)
+                return Incoming(status=exchange.status, headers=exchange.headers, body=await exchange.body())
         except FAILURES as error:
             raise translate(error, outgoing.url) from error
 
@@ -56,7 +56,7 @@ class HttpSender:
         try:
             flow = Flow(read(file), length)
             with await self._pool.open(outgoing, silence=self._request_timeout, flow=flow) as exchange:
-                return await _whole(exchange)
+                return Incoming(status=exchange.status, headers=exchange.headers, body=await exchange.body())
         except FAILURES as error:
             raise translate(error, outgoing.url) from error
 
@@ -68,10 +68,6 @@ class HttpSender:
                 yield exchange
         except FAILURES as error:
             raise translate(error, outgoing.url) from error
-
-
-async def _whole(exchange: Exchange) -> Incoming:
-    return Incoming(status=exchange.status, headers=exchange.headers, body=await exchange.body())
 
 
 def translate(error: Exception, url: str) -> Theirs:

@@ -96,10 +96,9 @@ class Planner:
     def deadline(self) -> float | None:
         """When to send TimePassed, if nothing else happens before. It may be early, never late."""
         plan = self._plan
-        timer = plan.next_timer()
-        if timer is None and not (plan.batcher or plan.gate.held):
+        if not (plan.timers or plan.batcher or plan.gate.held):
             return None
-        times = (timer, plan.batcher.deadline(), plan.gate.deadline())
+        times = (plan.next_timer(), plan.batcher.deadline(), plan.gate.deadline())
         earliest = min([inf if time is None else time for time in times])
         return None if earliest == inf else earliest
 

@@ -79,7 +79,8 @@ class Plan:
         """What has ended and is not on disk yet, by `ask`."""
         self.answered = 0
         self.stopping = False
-        self._timers: list[tuple[float, int, Timer, object]] = []
+        self.timers: list[tuple[float, int, Timer, object]] = []
+        """What is looked at again at a time, the next first (a heap)."""
         self._timer_count = 0
 
     def offers_to(self, seat: Seat) -> Offers:
@@ -106,15 +107,15 @@ class Plan:
     def set_timer(self, at: float, kind: Timer, what: object) -> None:
         """Have `what` looked at when it is time; it may have ended by then."""
         self._timer_count += 1
-        heappush(self._timers, (at, self._timer_count, kind, what))
+        heappush(self.timers, (at, self._timer_count, kind, what))
 
     def next_timer(self) -> float | None:
         """When the next timer runs out."""
-        return self._timers[0][0] if self._timers else None
+        return self.timers[0][0] if self.timers else None
 
     def due_timer(self) -> tuple[Timer, object] | None:
         """One timer that has run out."""
-        if not self._timers or self._timers[0][0] > self.now:
+        if not self.timers or self.timers[0][0] > self.now:
             return None
-        _, _, kind, what = heappop(self._timers)
+        _, _, kind, what = heappop(self.timers)
         return kind, what
