@@ -16,6 +16,7 @@ from tests.postgres import Server, postgres  # noqa: F401  # A fixture.
 from tests.server.process import Process, batchway, body
 
 from batchway.core.errors import BatchwayError
+from batchway.core.types import PICODOLLARS
 from batchway.sandbox.batch_contract import lasting
 from batchway.server import serving
 from batchway.store import charges
@@ -96,7 +97,7 @@ async def test_two_gateways_on_one_file_answer_each_its_own(tmp_path: Path) -> N
     async with open_lane(tmp_path, **slow) as lane:
         settings = settings_of(database_url=str(tmp_path / "batchway.db"), **slow)
         async with (
-            serving.serve(settings, sandbox=lane.gate.upstream) as (address, _),
+            serving.serve(settings, sandbox=lane.gate.upstream) as (address, other),
             httpx2.AsyncClient(base_url=address, timeout=30) as http,
         ):
             texts = questions(12)
@@ -104,9 +105,13 @@ async def test_two_gateways_on_one_file_answer_each_its_own(tmp_path: Path) -> N
             others = [http.post(CHAT, json=chat(f"{text} there", priority="low")) for text in texts]
             async with asyncio.timeout(25):
                 answers = await asyncio.gather(*mine, *others)
+            await lane.done()
+            counted = lane.gate.gateway.stats.paid + other.stats.paid
     wanted = [*texts, *[f"{text} there" for text in texts]]
     assert [own_answer(text, answer) for text, answer in zip(wanted, answers, strict=True)] == [True] * 24
     assert lane.billed == 24
+    booked = sum(float(answer.headers["x-batchway-cost-usd"]) for answer in answers)
+    assert counted == round(booked * PICODOLLARS), "each is counted by one of them"
 
 
 async def test_a_full_disk_stops_what_is_durable_and_nothing_else(tmp_path: Path) -> None:

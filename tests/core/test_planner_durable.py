@@ -187,6 +187,13 @@ def test_what_an_answer_without_usage_cost_is_unknown_and_not_nothing(durable: b
     assert (reply_of(ended).cost, reply_of(ended).saved) == (None, None)
 
 
+def test_what_another_process_landed_is_told_and_counted_there_alone() -> None:
+    desk = desk_of()
+    form = in_job(desk, "a")
+    (reply,) = desk.tell(facts.Landed("ask-1", form.job_id, desk.answer(), heard=True))
+    assert isinstance(reply, Reply) and (reply.via, reply.cost) == ("batch", 1_400_000_000)
+
+
 def test_a_fault_that_lands_is_told() -> None:
     desk = desk_of()
     form = in_job(desk, "a")

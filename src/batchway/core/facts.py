@@ -75,6 +75,8 @@ class Landed(Struct, frozen=True, tag=True, gc=False):
     charge: Charge | None = None
     first: bool = True
     """False: another answer was first, and this one was paid for nothing."""
+    heard: bool = False
+    """It was found on disk: whoever put it there has counted its charge."""
 
 
 class Resumed(Struct, frozen=True, tag=True, gc=False):

@@ -33,6 +33,8 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     fitted: str | None = None
     on_disk: bool = False
     """What it costs the first caller is written down already."""
+    counted: bool = False
+    """And told to whoever counts: another process did it."""
 
 
 def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
@@ -43,8 +45,9 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
     """
     payer = _payer(request, callers, on_disk=bill.on_disk)
     usage = answer.usage or UNTOLD
-    charged = book(payer, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
-    out: list[Command] = [*charged]
+    out: list[Command] = []
+    if not bill.counted:
+        out += book(payer, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
     for caller in callers:
         first = caller is payer
         again = not first and caller.id == payer.id

@@ -193,7 +193,7 @@ class Caretaker:
         if not awaited:
             return
         for ask, (job_id, result) in (await self._journal.outcomes(awaited)).items():
-            self._desk.tell(Landed(ask, job_id, result))
+            self._desk.tell(Landed(ask, job_id, result, heard=True))
 
 
 _BEARER_GONE = Unauthorized(

@@ -103,6 +103,7 @@ def landed(plan: Plan, fact: facts.Landed) -> None:
         why=seat.why,
         fitted=seat.fitted,
         on_disk=True,
+        counted=fact.heard,
     )
     ending.conclude(plan, seat, fact.result, bill)
 
