@@ -44,7 +44,10 @@ def _on(endpoint: str, kind: str, **fields: Any) -> Mapping[str, Any]:
 PLAIN = Way()
 DOUBT = Way(faults=(_on("batches.create", "status", status=500, accepted=True),))
 BUSY = Way(faults=(_on("batches.create", "status", status=429, retry_after=0.1),))
-BUSY_UPLOAD = Way(faults=(_on("files.create", "status", status=429, retry_after=0.1),))
+BUSY_UPLOAD = Way(
+    # What uploads nothing is refused when it is created.
+    faults=tuple(_on(f"{what}.create", "status", status=429, retry_after=0.1) for what in ("files", "batches")),
+)
 CANCEL = Way(faults=({"kind": "batch_stuck", "state": "running", "seconds": 3.0, "count": None},), withdrawn=True)
 VANISH = Way(faults=({"kind": "batch_vanishes"},), twice=True)
 NO_BATCHES = Way(faults=(_on("batches.create", "status", status=404, count=None),), twice=True)

@@ -183,9 +183,10 @@ def test_rows_are_read_piece_by_piece_with_their_requests(connection: Connection
     rest = jobs.requests_of(connection, "j-1", after=first[-1][0], limit=3)
 
     assert first + rest == [(place, request(ask)) for place, ask in enumerate(asks)]
-    assert jobs.rows_at(connection, "j-1", [3, 1, 7]) == {
-        1: JobRow(position=1, ask="a-1-1"),
-        3: JobRow(position=3, ask="a-1-3"),
+    paying = requests.payers(connection, "j-1", [3, 1, 7])
+    assert {place: (payer.ask, payer.tenant, payer.prompt.model) for place, payer in paying.items()} == {
+        1: ("a-1-1", "t", "gpt-4o-mini"),
+        3: ("a-1-3", "t", "gpt-4o-mini"),
     }
 
 

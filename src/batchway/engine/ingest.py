@@ -10,7 +10,7 @@ from batchway.core.job.commands import Ingest
 from batchway.core.types import Answer, Fault
 from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
 
-GROUP = 200
+GROUP = 500
 """Rows written in one transaction: acceptance never waits long for one."""
 
 LONGEST = 256 << 20

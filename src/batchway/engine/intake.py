@@ -139,6 +139,7 @@ class Intake:
         prompt = reading.prompt
         if changes or reading.ours:
             content = _rewrite(content, reading, changes)
+        if changes:
             # What was filled in is part of the question.
             prompt = front.read(content).prompt
         tenant, authorization = self.account(provider, identity)

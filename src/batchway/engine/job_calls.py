@@ -13,7 +13,7 @@ from batchway.core.job.commands import CancelBatch, DeleteFiles, List, Poll, Upl
 from batchway.core.types import Fault, Request
 from batchway.ports import BatchDialect, Incoming, JobStore, Outgoing, OutgoingRows, Sender
 
-PAGE = 200
+PAGE = 500
 """Rows that are read and written into an upload at a time."""
 
 PAGES = 100

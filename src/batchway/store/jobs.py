@@ -172,16 +172,6 @@ def unanswered(connection: Connection, job_id: str) -> list[OpenRow]:
     return [OpenRow(position=read.position, ask=read.ask, size=read.size, tokens=read.tokens) for read in reads]
 
 
-def rows_at(connection: Connection, job_id: str, positions: Collection[int]) -> dict[int, JobRow]:
-    """Rows by position, whichever they are: what result lines are matched with."""
-    found = {}
-    for some in chunks(list(positions)):
-        these = job_rows.c.job_id == job_id, job_rows.c.position.in_(some)
-        for read in connection.execute(select(job_rows).where(*these)):
-            found[read.position] = JobRow(position=read.position, ask=read.ask, state=read.state)
-    return found
-
-
 def requests_of(
     connection: Connection, job_id: str, *, after: int = -1, limit: int = 1000
 ) -> list[tuple[int, Request]]:

@@ -84,7 +84,7 @@ class StoreJobs:
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
         positions = [position for position, _ in outcomes]
-        payers = await self._database.read(_payers, held.job.id, positions)
+        payers = await self._database.read(requests.payers, held.job.id, positions)
         results = [
             self._result(held.job, position, payers[position], outcome)
             for position, outcome in outcomes
@@ -186,12 +186,6 @@ def _booked(result: Result, first: bool) -> Charge | None:
 
 def _rows(connection: Connection, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
     return jobs.requests_of(connection, job_id, after=after, limit=limit)
-
-
-def _payers(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, Request]:
-    rows = jobs.rows_at(connection, job_id, positions)
-    payers = requests.payers(connection, [row.ask for row in rows.values()])
-    return {position: payers[row.ask] for position, row in rows.items() if row.ask in payers}
 
 
 def _recorded(connection: Connection, account: str, but: str) -> frozenset[str]:

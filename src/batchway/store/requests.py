@@ -18,7 +18,7 @@ from batchway.store import owners
 from batchway.store.chunks import chunks
 from batchway.store.failures import Taken
 from batchway.store.rows import insert_rows
-from batchway.store.tables import PENDING, bodies, is_pending, requests
+from batchway.store.tables import PENDING, bodies, is_pending, job_rows, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
 
@@ -82,14 +82,14 @@ def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]
     return found
 
 
-def payers(connection: Connection, asks: Sequence[str]) -> dict[str, Request]:
-    """The requests as far as a charge needs them: whose they are, where they went, not what they said."""
+def payers(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, Request]:
+    """The requests of rows as far as a charge needs them: whose they are, where they went, not what they said."""
     found = {}
-    for some in chunks(asks):
-        for read in connection.execute(_PAYER.where(requests.c.ask.in_(some))):
-            fields = dict(read._mapping)
-            prompt = Prompt(model=fields.pop("model"))
-            found[read.ask] = Request(id=fields.pop("request_id"), body=b"", prompt=prompt, **fields)
+    for some in chunks(positions):
+        these = job_rows.c.job_id == job_id, job_rows.c.position.in_(some)
+        for position, model, request_id, *fields in connection.execute(_PAYER.where(*these)):
+            named = dict(zip(_PAYING, fields, strict=True))
+            found[position] = Request(id=request_id, body=b"", prompt=Prompt(model=model), **named)
     return found
 
 
@@ -227,18 +227,10 @@ _URGENCY = requests.c.rescue_at.asc().nulls_last(), requests.c.asked_at
 # In a job, and not asked directly beside it: whoever drives the job sees to it.
 _RIDES = (requests.c.job_id.is_not(None) & (requests.c.lane == "batch")).label("rides")
 
+_PAYING = ("ask", "tenant", "key", "caller", "provider", "endpoint", "fingerprint", "asked_at")
 _PAYER = select(
-    requests.c.ask,
-    requests.c.request_id,
-    requests.c.tenant,
-    requests.c.key,
-    requests.c.caller,
-    requests.c.provider,
-    requests.c.model,
-    requests.c.endpoint,
-    requests.c.fingerprint,
-    requests.c.asked_at,
-)
+    job_rows.c.position, requests.c.model, requests.c.request_id, *[requests.c[name] for name in _PAYING]
+).join(requests, requests.c.ask == job_rows.c.ask)
 
 _READ = select(
     requests.c.ask,

@@ -154,7 +154,10 @@ def _depart(plan: Plan, seat: Seat) -> None:
 def _open_job_window(plan: Plan, seat: Seat) -> None:
     request = seat.request
     key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
-    _open_window(plan, key, seat, plan.policy.job, plan.gate.count(seat))
+    rule = plan.policy.job
+    # Counting costs more than all else that accepting does, so it is done only where a bound depends on it.
+    tokens = request.likely_tokens if rule.max_tokens is None else plan.gate.count(seat)
+    _open_window(plan, key, seat, rule, tokens)
 
 
 def _open_window(plan: Plan, key: _JobKey | _PackKey, seat: Seat, rule: WindowRule, tokens: int) -> None:

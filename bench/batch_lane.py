@@ -1,0 +1,237 @@
+"""What the batch lane costs: `python -m bench.batch_lane`. Requests by 202 through the real server, until all are done.
+
+The gateway and the simulated provider are processes of their own. The load asks with `Prefer: respond-async`; the run
+ends when the gateway's store has an answer for every request. Beside it, in the same run, autobatcher 0.7.0 in an
+environment of its own, with nothing on disk: the same chats through the same provider by its server, whose callers have
+to wait, and by its client, in the process that asks.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from bench.load import Address, closed_loop, connections, expect
+from bench.processes import Running, free_port, process
+from bench.response import Response
+from bench.subjects import ROOT, StartFailed
+
+PEER = ROOT / ".bench" / "autobatcher"
+VERSION = "0.7.0"
+
+BODY_BYTES = 2000
+BATCH = 5000
+WINDOW = 1.0
+POLL = 1.0
+CONNECTIONS = 64
+LOOK = 0.25
+"""Seconds between two looks at memory, and at what is left."""
+
+
+class Measured(Struct, kw_only=True):
+    """One run: of the gateway's process, or of the peer's."""
+
+    requests: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    answered: int
+    accepted: float | None = None
+    """Seconds until the last was acknowledged, and what the process had used by then of its CPU time."""
+    cpu_accepting: float | None = None
+
+    def line(self, name: str) -> str:
+        """For the table."""
+        each = 1000 / self.requests
+        found = (
+            f"{name:<28}{self.requests:>8,} requests{self.cpu_seconds * each:>7.3f} CPU s per 1,000"
+            f"{self.peak_mb:>6.0f} MB peak{self.seconds:>7.1f} s, {self.answered:,} answered"
+        )
+        if self.accepted is None or self.cpu_accepting is None:
+            return found
+        return f"{found}; accepted in {self.accepted:.1f} s at {self.cpu_accepting * each:.3f} CPU s per 1,000"
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.batch_lane", description=__doc__)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--peer", action=argparse.BooleanOptionalAction, default=True, help="autobatcher as well")
+    parser.add_argument("--folder", type=Path, help="where the store lies: the disk that is measured")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-lane-", dir=options.folder) as folder:
+        place = Path(folder)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            print(runner.run(gateway(place, options.requests)).line("batchway, by 202"), flush=True)
+            if options.peer:
+                _install()
+                served = runner.run(peer_server(place, options.requests))
+                print(served.line(f"autobatcher {VERSION}, serve"), flush=True)
+        if options.peer:
+            print(peer(place, options.requests).line(f"autobatcher {VERSION}, client"), flush=True)
+
+
+async def gateway(place: Path, number: int) -> Measured:
+    """The gateway, asked for so many."""
+    with _sandbox(place) as provider, _gateway(place, provider) as running:
+        await _listening(provider)
+        await _listening(running)
+        began, before = time.perf_counter(), running.cpu_seconds()
+        peaks: list[float] = []
+        watching = asyncio.create_task(_watch(running, peaks))
+        async with connections(running.address.port, CONNECTIONS) as opened:
+            await closed_loop(opened, running.address, _bodies(number), _accepted)
+        accepted, accepting = time.perf_counter() - began, running.cpu_seconds() - before
+        with closing(sqlite3.connect(f"file:{place}/store.db?mode=ro", uri=True)) as store:
+            while _count(store, "pending"):
+                await asyncio.sleep(LOOK)
+            seconds, cpu = time.perf_counter() - began, running.cpu_seconds() - before
+            answered = _count(store, "completed")
+        watching.cancel()
+        return Measured(
+            requests=number,
+            seconds=seconds,
+            cpu_seconds=cpu,
+            peak_mb=max(peaks),
+            answered=answered,
+            accepted=accepted,
+            cpu_accepting=accepting,
+        )
+
+
+async def _watch(running: Running, peaks: list[float]) -> None:
+    while True:
+        peaks.append(running.rss())
+        await asyncio.sleep(LOOK)
+
+
+def _count(store: sqlite3.Connection, status: str) -> int:
+    found: int = store.execute("SELECT count(*) FROM requests WHERE status = ?", (status,)).fetchone()[0]
+    return found
+
+
+async def peer_server(place: Path, number: int) -> Measured:
+    """The peer's server, asked for as many. It has no 202: as many callers wait at a time as two batches hold."""
+    with _sandbox(place) as provider, _peer_server(place, provider) as running:
+        await _listening(provider)
+        await _listening(running)
+        began, before = time.perf_counter(), running.cpu_seconds()
+        peaks: list[float] = []
+        watching = asyncio.create_task(_watch(running, peaks))
+        async with connections(running.address.port, min(number, 2 * BATCH)) as opened:
+            run = await closed_loop(opened, running.address, _bodies(number), expect(b"choices"))
+        watching.cancel()
+        return Measured(
+            requests=number,
+            seconds=time.perf_counter() - began,
+            cpu_seconds=running.cpu_seconds() - before,
+            peak_mb=max(peaks),
+            answered=run.requests,
+        )
+
+
+def peer(place: Path, number: int) -> Measured:
+    """The peer's client, asked for as many by the process that it runs in."""
+    with _sandbox(place) as provider:
+        asyncio.run(_listening(provider))
+        url = f"http://127.0.0.1:{provider.address.port}/openai/v1"
+        sizes = [str(each) for each in (number, BODY_BYTES, BATCH, WINDOW, POLL)]
+        command = [str(PEER / "bin" / "python"), str(ROOT / "bench" / "batch_peer.py"), url, *sizes]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place).stdout
+    return msgspec.json.decode(said, type=Measured)
+
+
+def _install() -> None:
+    if (PEER / "bin" / "python").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
+    pip = [PEER / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*map(str, pip), f"autobatcher[serve]=={VERSION}"], check=True)
+
+
+def _peer_server(place: Path, provider: Running) -> AbstractContextManager[Running]:
+    port = free_port()
+    url = f"http://127.0.0.1:{provider.address.port}/openai/v1"
+    options = ["--base-url", url, "--api-key", "sandbox-key", "--port", str(port), "--completion-window", "24h"]
+    options += ["--batch-size", str(BATCH), "--batch-window", str(WINDOW), "--poll-interval", str(POLL)]
+    return process(
+        "autobatcher",
+        [str(PEER / "bin" / "python"), "-m", "autobatcher", "serve", *options],
+        address=Address(port=port, bearer=""),
+        core=sorted(os.sched_getaffinity(0))[0],
+        folder=place,
+        environment={},
+    )
+
+
+def _sandbox(place: Path) -> AbstractContextManager[Running]:
+    return _batchway(place, "sandbox", {})
+
+
+def _gateway(place: Path, provider: Running) -> AbstractContextManager[Running]:
+    settings = {
+        "OPENAI_API_KEY": "sandbox-key",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{provider.address.port}/openai/v1",
+        "BATCHWAY_DATABASE_URL": str(place / "store.db"),
+        "BATCHWAY_UNSAFE_STORE": "true",
+        "BATCHWAY_LOG_LEVEL": "warning",
+        "BATCHWAY_BATCH_SIZE": str(BATCH),
+        "BATCHWAY_FLUSH_INTERVAL": str(WINDOW),
+        "BATCHWAY_POLL_INTERVAL": str(POLL),
+        "BATCHWAY_SETTLE": "1",
+    }
+    return _batchway(place, "start", settings)
+
+
+def _batchway(place: Path, what: str, environment: dict[str, str]) -> AbstractContextManager[Running]:
+    port = free_port()
+    # Where there are cores enough, each has its own.
+    core = sorted(os.sched_getaffinity(0))[0 if what == "start" else -1]
+    return process(
+        what,
+        [sys.executable, "-m", "batchway", what, "--port", str(port)],
+        address=Address(port=port, bearer="", header="prefer: respond-async"),
+        core=core,
+        folder=place,
+        environment=environment,
+    )
+
+
+async def _listening(running: Running) -> None:
+    """Wait until it takes connections."""
+    for _ in range(600):
+        try:
+            async with connections(running.address.port, 1):
+                return
+        except OSError:
+            await asyncio.sleep(0.1)
+    raise StartFailed(f"{running.name} did not come up. It wrote: {running.log.read_text()[-2000:]}")
+
+
+def _accepted(response: Response) -> None:
+    if response.status != 202:
+        raise ValueError(f"expected a 202, got {response.status}: {response.body[:400]!r}")
+
+
+def _bodies(number: int) -> Iterator[bytes]:
+    filler = "What is the answer? " * (BODY_BYTES // 20)
+    for each in range(number):
+        content = f"{each:09} {filler}"[: BODY_BYTES - 110]
+        chat = {"model": "some-model", "messages": [{"role": "user", "content": content}], "priority": "low"}
+        yield json.dumps(chat).encode()
+
+
+if __name__ == "__main__":
+    main()
