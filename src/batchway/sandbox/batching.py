@@ -35,7 +35,7 @@ SLICE = 64
 """Lines between two turns for others: some milliseconds."""
 
 TOLERANCE = 1e-6
-"""Seconds (to those of today a float has seven digits left), so that a clock moved to the very moment of a line finds it
+"""Seconds (a float has seven digits left to those of today), so that a clock moved to the moment of a line finds it
 done."""
 
 
