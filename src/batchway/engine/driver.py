@@ -108,7 +108,10 @@ class Engine:
         max_body: int,
         drain_timeout: float,
     ) -> None:
-        """`journal`: None where no store is open; the policy then asks for nothing of it, and no job is formed."""
+        """Within the running loop. `journal`: None where no store is open; the policy then asks for nothing of it, and
+        no job is formed."""
+        # Asked for once: to find it out, Python 3.11 asks the kernel which process this is.
+        self._loop = asyncio.get_running_loop()
         self.clock = clock
         self.stopping = False
         self._planner = planner
@@ -123,7 +126,7 @@ class Engine:
         self._alarm: Alarm | None = None
         self._alarm_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._driver: str | None = None
+        self._driver: tuple[str, asyncio.Task[Any]] | None = None
         self._unkept: set[str] = set()
         self._to_drive: dict[str, Call] = {}
         self._empty: asyncio.Event = asyncio.Event()
@@ -160,16 +163,16 @@ class Engine:
 
     # Callers
 
-    def ask(self, request: Request, *, driving: bool = False) -> "asyncio.Future[Outcome]":
+    def ask(self, request: Request, *, driving: "asyncio.Task[Any] | None" = None) -> "asyncio.Future[Outcome]":
         """Ask. The future ends with a Reply, a Refuse, or a Stream whose frames are then followed; where the request is
         `detached`, with an Acknowledge as soon as it is on disk.
 
-        `driving`: the running task will make the request's call itself (`drive`) if it needs one at once, which spares
-        a task of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
+        `driving`: this task will make the request's call itself (`drive`) if it needs one at once, which spares a task
+        of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
         have joined the call. Streams are never driven: their caller follows while the call writes.
         """
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._driver = request.ask if driving and not request.prompt.stream else None
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._driver = (request.ask, driving) if driving is not None and not request.prompt.stream else None
         self._callers[request.ask] = _Caller(request, outcome)
         if Accepted in self._heard:
             self.publish(Accepted(at=request.asked_at, request=request))
@@ -275,15 +278,15 @@ class Engine:
         underway = _Underway(call, list(call.riders), self.clock.now())
         self._underway[call.call_id] = underway
         lead = call.requests[0].ask
-        if lead == self._driver:
-            underway.task = asyncio.current_task()
+        if self._driver is not None and self._driver[0] == lead:
+            underway.task = self._driver[1]
             self._to_drive[lead] = call
             return
         underway.task = self._start(self._calls.make(call))
 
     def _start(self, doing: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         # Not a TaskGroup: whoever is started reports its own failure, and the group costs as much as the task.
-        task = asyncio.get_running_loop().create_task(doing)
+        task = self._loop.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -302,7 +305,7 @@ class Engine:
             except Refusal as refusal:
                 # On a turn of its own: facts are told one after the other.
                 unbatchable = facts.Unbatchable(command.request.ask, refusal.fault)
-                asyncio.get_running_loop().call_soon(self.tell, unbatchable)
+                self._loop.call_soon(self.tell, unbatchable)
                 return
         self._start(self._report(keeping.save(self._store(), command)))
 
@@ -394,7 +397,7 @@ class Engine:
         caller = self._callers.get(ask)
         if caller is None or not caller.request.prompt.stream or caller.outcome.done():
             return
-        caller.ending = asyncio.get_running_loop().create_future()
+        caller.ending = self._loop.create_future()
         caller.outcome.set_result(Stream(tape, caller.ending, via, why))
 
     def _call_ended(self, fact: facts.Finished | facts.Failed, now: float) -> None:

@@ -119,7 +119,7 @@ class Endpoint:
 
     async def _drive(self, request: Request, visit: Visit) -> Outcome:
         """The outcome, the request's own call made by this very task: it goes on when its caller leaves."""
-        outcome = self._engine.ask(request, driving=True)
+        outcome = self._engine.ask(request, driving=visit.task)
         visit.driving = functools.partial(self._engine.leave, request.ask)
         try:
             await self._engine.drive(request.ask)

@@ -92,18 +92,19 @@ class Visit:
 
 
 class Visits:
-    """Looks after all visits. `body_timeout`: seconds for a body to arrive; `write_timeout`: seconds for a reader to
-    take one piece of its answer."""
+    """Looks after all visits of the running loop. `body_timeout`: seconds for a body to arrive; `write_timeout`: for a
+    reader to take one piece of its answer."""
 
     def __init__(self, body_timeout: float, write_timeout: float = WRITE_TIMEOUT) -> None:
         self.body_timeout = body_timeout
         self.write_timeout = write_timeout
+        self._loop = asyncio.get_running_loop()
         self._going_on: dict[int, Visit] = {}
         self._sweeping = False
 
     def begin(self, receive: Receive, send: Send) -> Visit:
         """The running task begins an exchange."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         task = asyncio.current_task(loop)
         assert task is not None, "a visit is made by a task"
         visit = Visit(self, receive, send, task, loop.time())
@@ -118,7 +119,7 @@ class Visits:
         self._going_on.pop(id(visit), None)
 
     def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         late = loop.time() - self.body_timeout
         for visit in self._going_on.values():
             if not visit.reading:
