@@ -170,7 +170,7 @@ async def work_on_jobs(
         tools.clock,
         catch_up,
         Rescuing(storage.custodian, storage.journal, engine, tools.catalog, rule, reached),
-        pace=Pace(lease=settings.lease, tick=min(1.0, settings.lease / 3)),
+        pace=Pace(lease=settings.lease, tick=min(1.0, settings.lease / 3), sweep=min(60.0, settings.lease * 20)),
         shared=storage.shared,
         wake=jobs.wake,
         reached=reached,

@@ -107,9 +107,10 @@ class Jobs:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Windows that closed on the way out are still formed, and what is under way may end, for a moment."""
-        await self._forming.close(GRACE)
+        """Nothing is begun any more; windows that closed on the way out are still formed, and what is under way may
+        end, for a moment."""
         await _cancel(self._loops)
+        await self._forming.close(GRACE)
         if self._working:
             await asyncio.wait(self._working, timeout=GRACE)
         await _cancel(list(self._working))

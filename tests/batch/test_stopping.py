@@ -1,0 +1,87 @@
+"""A gateway that stops hands over at once, and what is on disk in nobody's hands finds its way."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from tests.batch.lane import ONE_JOB, Lane, open_lane, questions
+from tests.gate import chat
+
+from batchway.core.commands import Save
+from batchway.engine.intake import Identity
+from batchway.store import Database
+from batchway.store.tables import jobs, owners
+from batchway.wire.endpoints import FRONTS
+
+TWENTY = questions(20)
+
+SAME: dict[str, Any] = {"environment": {"BATCHWAY_PROVIDERS__OPENAI__ACCOUNT": "ours"}}
+"""The provider's account is the same, though the sandbox's address is another."""
+
+
+def named(text: str) -> bytes:
+    """A chat with an id."""
+    return json.dumps(chat(text, priority="low", request_id=text.replace(" ", "-"), temperature=0)).encode()
+
+
+async def accept(lane: Lane, texts: list[str]) -> None:
+    """Have them taken on, not to wait."""
+    asked = [lane.gate.post(named(text), headers={"prefer": "respond-async"}) for text in texts]
+    assert {answer.status_code for answer in await asyncio.gather(*asked)} == {202}
+
+
+async def all_answered(lane: Lane, texts: list[str]) -> None:
+    """Wait until each has its own answer."""
+    async with asyncio.timeout(20):
+        for text in texts:
+            while f": {text} " not in await _answer(lane, text):
+                await asyncio.sleep(0.05)
+
+
+async def _answer(lane: Lane, text: str) -> str:
+    found = (await lane.gate.http.get(f"/requests/{text.replace(' ', '-')}")).json()
+    return str(found["response"]["choices"][0]["message"]["content"]) if found["status"] == "completed" else ""
+
+
+def held(connection: Connection) -> tuple[int, int]:
+    """Jobs that somebody holds, and owners that live."""
+    taken = connection.scalar(select(func.count()).where(jobs.c.owner.is_not(None))) or 0
+    return taken, connection.scalar(select(func.count()).select_from(owners)) or 0
+
+
+async def test_who_stops_holds_nothing_any_more(tmp_path: Path) -> None:
+    """Else the next to start would have to wait for its leases to be over: here for ten minutes."""
+    async with open_lane(tmp_path, lease=600, **ONE_JOB) as lane:
+        lane.fault("delay", seconds=30, endpoint="batches.retrieve")
+        await accept(lane, TWENTY)
+        async with asyncio.timeout(10):
+            while not lane.gate.sandbox.faults.armed[0].applied:
+                await asyncio.sleep(0.02)
+
+    async with await Database.open(str(tmp_path / "batchway.db"), now=lambda: 0.0) as database:
+        assert await database.read(held) == (0, 0)
+
+
+async def test_what_waits_in_a_window_when_the_gateway_stops_is_in_a_job_when_it_has(tmp_path: Path) -> None:
+    async with open_lane(tmp_path, batch_size=100, flush_interval=600, **SAME) as lane:
+        await accept(lane, TWENTY)
+
+    async with open_lane(tmp_path, batch_size=100, flush_interval=600, **SAME) as lane:
+        await all_answered(lane, TWENTY)
+
+
+async def test_what_is_ours_on_disk_and_in_nobodys_hands_finds_its_way(tmp_path: Path) -> None:
+    """As after a commit whose outcome was never told: saved, and its caller was told that it is not."""
+    text = "stranded please"
+    async with open_lane(tmp_path, lease=0.1) as lane:
+        gateway = lane.gate.gateway
+        assert gateway.storage is not None
+        who = Identity(tenant="default", key="default")
+        taken = gateway.intake.take(FRONTS["chat"], named(text), {}, who, gateway.clock.now(), detached=True)
+        await gateway.storage.journal.save(Save(request=taken.request, lane="batch", why="saved in doubt"))
+
+        await all_answered(lane, [text])
+
+        assert lane.billed == 1
