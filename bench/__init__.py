@@ -1,8 +1,8 @@
 """The benchmark: what batchway costs beside bare pass-throughs and peers, measured in one run (`make bench`).
 
 Two cores: the subject under measurement has the first, the upstream and the load share the last. All subjects run from
-the beginning; each round gives every case its turn, one at a time, and ratios are taken within a round, so that what
-else the machine does meets all alike.
+the beginning; the cases take turns, one at a time, there and back, and a ratio is that of two turns about a second
+apart, so that what else the machine does meets all alike.
 
     __main__   options and the order of things
     cases      what is measured: a row per case

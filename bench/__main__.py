@@ -47,6 +47,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="about half a minute, without memory; rougher figures")
     parser.add_argument("--rounds", type=int, help="times that every case has its turn (12; quick: 4)")
     parser.add_argument("--requests", type=int, help="of a case in a round (2000; quick: 1000)")
+    parser.add_argument("--turns", type=int, default=4, help="in which they are asked, all cases in turn (4)")
     parser.add_argument("--concurrency", type=int, default=32, help="connections of the load (32)")
     parser.add_argument("--timing", type=float, help="seconds of latency for a case and round (1.25; quick: 0.5)")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, help="measure memory (unless quick)")
@@ -62,6 +63,7 @@ def _sizes(options: argparse.Namespace) -> Sizes:
     return Sizes(
         rounds=options.rounds or rounds,
         requests=options.requests or requests,
+        turns=options.turns,
         concurrency=options.concurrency,
         timing=options.timing or timing,
         memory_requests=options.memory_requests if memory else 0,
@@ -106,7 +108,7 @@ async def _start_peers(stack: AsyncExitStack, place: Place, notes: list[str]) ->
 async def _remember(bench: Bench, place: Place) -> Memory:
     """Memory needs a gateway whose start was seen."""
     async with AsyncExitStack() as stack:
-        return await bench.remember(await _start(stack, subjects.gateway(place)), _tell)
+        return await bench.remember(await _start(stack, subjects.recording(place)), _tell)
 
 
 def _tell(what: str) -> None:

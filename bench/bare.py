@@ -1,20 +1,16 @@
-"""The bare pass-through of batchway's own client: uvicorn, aiohttp and orjson, and nothing of batchway.
+"""The bare pass-through of batchway's own sender: uvicorn, `batchway.providers.http` and orjson, and nothing else.
 
-The client is used as `batchway.providers.http` uses it: its time-outs, no cookies, an answer read within a bound.
+Between it and the yardstick lies what aiohttp's session costs; between it and batchway direct, all that batchway does.
 """
 
 import os
 
-import aiohttp
 import orjson
 
+from batchway.ports import Outgoing
+from batchway.providers.http import HttpSender
 from bench.asgi import JSON, Receive, Scope, Send, live, read_body, respond
 from bench.yardstick import HEADERS, UPSTREAM
-
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes; the gateway's default of `max_response_bytes`."""
-
-TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=5)
 
 
 class Bare:
@@ -22,32 +18,20 @@ class Bare:
 
     def __init__(self, upstream: str) -> None:
         self._url = upstream + "/chat/completions"
-        self._session: aiohttp.ClientSession
+        self._sender: HttpSender
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's life."""
         if scope["type"] == "lifespan":
-            async with aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=TIMEOUT
-            ) as self._session:
+            # The gateway's defaults.
+            async with HttpSender(connect_timeout=5, request_timeout=600, max_body=64 * 1024 * 1024) as self._sender:
                 return await live(receive, send)
         body = await read_body(receive)
         orjson.loads(body)
-        async with self._session.post(self._url, data=body, headers=HEADERS, allow_redirects=False) as answer:
-            content = await _read(answer)
-            orjson.loads(content)
-            return await respond(send, answer.status, [JSON], content)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for chunk in answer.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise ValueError(f"the answer is larger than {MAX_BODY} bytes")
-        pieces.append(chunk)
-    return b"".join(pieces)
+        asked = Outgoing(method="POST", url=self._url, headers=tuple(HEADERS.items()), body=body)
+        answer = await self._sender.send(asked)
+        orjson.loads(answer.body)
+        return await respond(send, answer.status, [JSON], answer.body)
 
 
 app = Bare(os.environ.get(UPSTREAM, ""))

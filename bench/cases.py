@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from msgspec import Struct
 
+from batchway.store.writer import LINGER
 from bench import bodies, peers, subjects
 from bench.processes import Running
 from bench.subjects import Place
@@ -16,6 +17,7 @@ SUBJECTS: Mapping[str, Starter] = {
     "bare": subjects.bare,
     "unchosen": subjects.unchosen,
     "gateway": subjects.gateway,
+    "recording": subjects.recording,
 }
 PEERS: Mapping[str, tuple[Starter, Callable[[], str]]] = {
     "nginx": (peers.nginx, peers.nginx_version),
@@ -28,9 +30,10 @@ STREAM = b"data: [DONE]"
 
 STRAIGHT = "upstream, straight"
 YARDSTICK = "yardstick (aiohttp)"
-BARE = "bare (aiohttp, bounded)"
+BARE = "bare (batchway's sender)"
 UNCHOSEN = "bare (pyreqwest, not chosen)"
 DIRECT = "batchway direct"
+RECORDED = "batchway direct, recorded"
 CACHE_HIT = "batchway cache hit"
 COALESCED = "batchway coalesced"
 SHORT = "batchway direct, short questions"
@@ -57,13 +60,15 @@ class Case(Struct, frozen=True, kw_only=True):
     marker: bytes = CHAT
     """What every answer must hold."""
     beside: str = YARDSTICK
-    """The case that its CPU time is divided by, round by round."""
+    """The case that its CPU time is divided by, turn by turn."""
     share: float = 1.0
     """Of the requests of a round: the slow ones make do with fewer."""
     counted: bool = True
     """CPU time and requests/s are measured."""
     timed: bool = True
     """Latency is measured."""
+    behind: float = 0.0
+    """Seconds after its last answer that CPU time is counted: what is written behind belongs to the requests."""
 
 
 CASES = (
@@ -72,6 +77,7 @@ CASES = (
     Case(name=BARE, subject="bare"),
     Case(name=UNCHOSEN, subject="unchosen"),
     Case(name=DIRECT, subject="gateway"),
+    Case(name=RECORDED, subject="recording", behind=2 * LINGER),
     Case(name=CACHE_HIT, subject="gateway", bodies=bodies.repeated),
     Case(name=COALESCED, subject="gateway", bodies=bodies.twins, share=0.25, timed=False),
     Case(name=SHORT, subject="gateway", bodies=bodies.short, header="x-batchway-packing: never", timed=False),

@@ -1,6 +1,8 @@
 """The measuring: one case counted, one case timed, the rounds in which all cases take turns, and memory over time."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from itertools import islice
 
 import orjson
@@ -8,7 +10,7 @@ from msgspec import Struct, structs
 
 from bench.bodies import TWINS, mixed
 from bench.cases import CASES, CHAT, Case
-from bench.load import Connection, Run, closed_loop, connect, connections, expect, open_loop
+from bench.load import Address, Connection, closed_loop, connections, expect, open_loop
 from bench.processes import Running
 
 RATE = 20.0
@@ -16,10 +18,12 @@ RATE = 20.0
 
 
 class Sizes(Struct, frozen=True, kw_only=True):
-    """How much is measured. `timing`: seconds of latency for each case and round."""
+    """How much is measured. `requests` of a case and round, which are asked in so many `turns`; `timing`: seconds of
+    latency for each case and round."""
 
     rounds: int
     requests: int
+    turns: int
     concurrency: int
     timing: float
     memory_requests: int
@@ -27,7 +31,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
 
 
 class Counted(Struct, frozen=True, kw_only=True):
-    """One closed loop of one case. `cpu`: seconds per 1,000 requests; `busy`: share of its core that it used."""
+    """One turn of one case, a closed loop. `cpu`: seconds per 1,000 requests; `busy`: share of its core it used."""
 
     cpu: float
     per_second: float
@@ -48,11 +52,12 @@ class Memory(Struct, frozen=True, kw_only=True):
 
 
 class Measured(Struct, kw_only=True):
-    """What the rounds gave, by case; one item per round."""
+    """What the rounds gave, by case."""
 
     counted: dict[str, list[Counted]]
+    """One item per turn."""
     seconds: dict[str, list[list[float]]]
-    """Latencies."""
+    """Latencies, one list per round."""
     rss: dict[str, float]
     """MB, after the last round."""
 
@@ -71,9 +76,7 @@ class Bench:
         measured = Measured(counted={}, seconds={}, rss={})
         for number in range(1, self._sizes.rounds + 1):
             tell(f"round {number} of {self._sizes.rounds}: CPU time")
-            for case in self._cases:
-                if case.counted:
-                    measured.counted.setdefault(case.name, []).append(await self.count(case))
+            await self._count(measured.counted)
             tell(f"round {number} of {self._sizes.rounds}: latency")
             for case in self._cases:
                 if case.timed:
@@ -81,21 +84,27 @@ class Bench:
         measured.rss = {case.name: self._running[case.subject].rss() for case in self._cases}
         return measured
 
-    async def count(self, case: Case) -> Counted:
-        """CPU time, requests/s and upstream calls of a closed loop."""
+    async def _count(self, counted: dict[str, list[Counted]]) -> None:
+        """CPU time, requests/s and upstream calls of every case. They take turns, there and back: what else the machine
+        does in a second meets all alike."""
+        async with AsyncExitStack() as stack:
+            asking = [await self._begin(stack, case) for case in self._cases if case.counted]
+            for number in range(self._sizes.turns):
+                for each in asking if number % 2 == 0 else reversed(asking):
+                    counted.setdefault(each.case.name, []).append(await each.turn())
+
+    async def _begin(self, stack: AsyncExitStack, case: Case) -> "_Asking":
+        """Connections are open, those to the upstream are made, and the first of a repeated body is answered."""
         subject, upstream = self._running[case.subject], self._running["upstream"]
         address = structs.replace(subject.address, header=case.header)
-        requests = max(int(self._sizes.requests * case.share), 2 * TWINS)
-        bodies, check = case.bodies(self._numbers), expect(case.marker)
-        asking = await connect(upstream.address.port)
-        async with connections(address.port, self._sizes.concurrency) as opened:
-            # Connections to the upstream are made, and the first of a repeated body is answered, before it counts.
-            await closed_loop(opened, address, islice(bodies, 2 * self._sizes.concurrency), check)
-            calls, cpu = await _calls(asking), subject.cpu_seconds()
-            run = await closed_loop(opened, address, islice(bodies, requests), check)
-            cpu, calls = subject.cpu_seconds() - cpu, await _calls(asking) - calls
-        asking.close()
-        return _counted(run, cpu, calls)
+        opened = await stack.enter_async_context(connections(address.port, self._sizes.concurrency))
+        watching = await stack.enter_async_context(connections(upstream.address.port, 1))
+        asking = _Asking(case, subject, address, opened, watching[0], case.bodies(self._numbers))
+        asking.requests = 2 * self._sizes.concurrency
+        await asking.turn()
+        whole_groups = int(self._sizes.requests * case.share / self._sizes.turns) // TWINS * TWINS
+        asking.requests = max(whole_groups, 2 * TWINS)
+        return asking
 
     async def time(self, case: Case) -> list[float]:
         """Seconds of each request of an open loop at the fixed rate."""
@@ -117,14 +126,44 @@ class Bench:
         return Memory(requests=requests, start=start, later=later, end=gateway.rss())
 
 
-def _counted(run: Run, cpu: float, calls: int) -> Counted:
-    return Counted(
-        cpu=cpu / run.requests * 1000,
-        per_second=run.requests / run.seconds,
-        busy=cpu / run.seconds,
-        calls=calls / run.requests,
-        answered={via: number / run.requests for via, number in sorted(run.answered.items()) if via},
-    )
+class _Asking:
+    """One case in one round."""
+
+    def __init__(
+        self,
+        case: Case,
+        subject: Running,
+        address: Address,
+        opened: list[Connection],
+        watching: Connection,
+        bodies: Iterator[bytes],
+    ) -> None:
+        """`watching`: a connection to the upstream."""
+        self.case = case
+        self.requests = 0
+        """Of a turn."""
+        self._subject = subject
+        self._address = address
+        self._opened = opened
+        self._watching = watching
+        self._bodies = bodies
+        self._check = expect(case.marker)
+
+    async def turn(self) -> Counted:
+        """Ask so many requests, and see what they took."""
+        calls, cpu = await _calls(self._watching), self._subject.cpu_seconds()
+        run = await closed_loop(self._opened, self._address, islice(self._bodies, self.requests), self._check)
+        busy = self._subject.cpu_seconds() - cpu
+        if self.case.behind:
+            await asyncio.sleep(self.case.behind)
+        cpu, calls = self._subject.cpu_seconds() - cpu, await _calls(self._watching) - calls
+        return Counted(
+            cpu=cpu / run.requests * 1000,
+            per_second=run.requests / run.seconds,
+            busy=busy / run.seconds,
+            calls=calls / run.requests,
+            answered={via: number / run.requests for via, number in sorted(run.answered.items()) if via},
+        )
 
 
 async def _calls(asking: Connection) -> int:

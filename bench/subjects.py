@@ -57,16 +57,26 @@ def unchosen(place: Place) -> AbstractContextManager[Running]:
 
 
 def gateway(place: Place) -> AbstractContextManager[Running]:
-    """batchway with everything that it does for each request: key, limits, events, metrics, prices."""
+    """batchway with everything that it does for each request: key, limits, events, metrics, prices; but no store."""
+    return _batchway(place, "gateway", "none")
+
+
+def recording(place: Place) -> AbstractContextManager[Running]:
+    """batchway as it comes: it writes down every request as well, in a store of its own."""
+    return _batchway(place, "recording", str(place.folder / f"{free_port()}.db"))
+
+
+def _batchway(place: Place, name: str, store: str) -> AbstractContextManager[Running]:
     key, line = _new_key(place.folder)
     port = free_port()
     return process(
-        "gateway",
+        name,
         [sys.executable, "-m", "batchway", "start", "--port", str(port)],
         address=Address(port=port, bearer=key),
         core=place.subject_core,
         folder=place.folder,
         environment={
+            "BATCHWAY_DATABASE_URL": store,
             "BATCHWAY_KEYS": line,
             "BATCHWAY_LOG_LEVEL": "warning",
             "BATCHWAY_PACK_STAKE_USD": "1",

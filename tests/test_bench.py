@@ -83,7 +83,7 @@ def test_quantiles_are_values_that_were_measured() -> None:
     assert quantile([5.0], 0.99) == 5.0
 
 
-def test_ratios_are_taken_within_a_round() -> None:
+def test_ratios_are_taken_turn_by_turn() -> None:
     def runs(*seconds: float) -> list[Counted]:
         return [Counted(cpu=cpu, per_second=1, busy=1, calls=1, answered={}) for cpu in seconds]
 
@@ -93,7 +93,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 SMALL = (
-    *("--rounds", "2", "--requests", "40", "--concurrency", "8", "--timing", "0.1"),
+    *("--rounds", "2", "--requests", "80", "--turns", "2", "--concurrency", "8", "--timing", "0.1"),
     *("--memory-requests", "90"),
 )
 
@@ -115,7 +115,7 @@ def test_a_run_has_a_row_for_every_case(tiny_run: tuple[str, Report]) -> None:
     for case in cases:
         row = next(line for line in printed.splitlines() if line.startswith(f"| {case.name} |"))
         assert row.count("|") == printed.splitlines()[0].count("|")
-        assert len(found.measured.counted.get(case.name, [])) == (2 if case.counted else 0)
+        assert len(found.measured.counted.get(case.name, [])) == (4 if case.counted else 0)
         assert [len(times) for times in found.measured.seconds.get(case.name, [])] == ([2, 2] if case.timed else [])
         assert all(run.cpu > 0 for run in found.measured.counted.get(case.name, []))
         assert found.measured.rss[case.name] > 1
@@ -124,19 +124,19 @@ def test_a_run_has_a_row_for_every_case(tiny_run: tuple[str, Report]) -> None:
 def test_every_case_is_answered_the_way_it_is_named_for(tiny_run: tuple[str, Report]) -> None:
     counted = tiny_run[1].measured.counted
     calls = {name: [run.calls for run in runs] for name, runs in counted.items()}
-    assert calls[CACHE_HIT] == [0, 0]
-    assert calls[COALESCED] == [1 / 8, 1 / 8]
+    assert calls[CACHE_HIT] == [0] * 4
+    assert calls[COALESCED] == [1 / 8] * 4
     assert all(share < 0.5 for share in calls[PACKED])
     assert all(share <= 2 for share in calls[AUTO]), "some answers are compared with single ones"
-    assert all(calls[name] == [1, 1] for name in calls.keys() - {CACHE_HIT, COALESCED, PACKED, AUTO})
-    assert [run.answered for run in counted[CACHE_HIT]] == [{"cache": 1}, {"cache": 1}]
-    assert [run.answered for run in counted[DIRECT] + counted[STREAMING]] == [{"direct": 1}] * 4
+    assert all(calls[name] == [1] * 4 for name in calls.keys() - {CACHE_HIT, COALESCED, PACKED, AUTO})
+    assert [run.answered for run in counted[CACHE_HIT]] == [{"cache": 1}] * 4
+    assert [run.answered for run in counted[DIRECT] + counted[STREAMING]] == [{"direct": 1}] * 8
     assert all(run.answered["coalesced"] > 0 for run in counted[COALESCED])
 
 
 def test_a_run_says_which_targets_were_reached(tiny_run: tuple[str, Report]) -> None:
     printed, found = tiny_run
-    assert [target.reached is None for target in found.targets] == [False, True, *[False] * 7]
+    assert [target.reached is None for target in found.targets] == [False, False, True, *[False] * 7]
     for target in found.targets:
         words = {True: "reached", False: "NOT REACHED", None: "not measured"}[target.reached]
         assert f"| {target.name} | {target.limit} | {target.figure} | {words} |" in printed
