@@ -16,10 +16,12 @@ from batchway.core.job import (
     Problem,
     ProviderBatch,
     Rules,
+    State,
     Wish,
     advance,
     commands,
     facts,
+    look_again,
     stray_batches,
     window_seconds,
 )
@@ -634,6 +636,42 @@ def test_a_model_that_is_not_batched_leaves_the_lane() -> None:
 def test_an_unexplained_failure_counts_as_a_job() -> None:
     _, wanted = step(running(), failed_for(Problem(code="server_error", message="oops")))
     assert wanted[0] == requeue(attempt=2)
+
+
+# A stray that turns up later
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        ("done", "closing"),
+        ("closing", "closing"),
+        ("lost", "lost"),
+        ("submitted", "submitted"),
+        ("ingesting", "ingesting"),
+    ],
+)
+def test_a_job_looks_for_duplicates_once_more(state: State, then: State) -> None:
+    again = look_again(job(state=state, next_at=None, check_at=None), 2000.0)
+    assert again is not None
+    assert (again.state, again.check_at, again.next_at) == (then, 2000.0, 2000.0)
+
+
+@pytest.mark.parametrize("state", ["formed", "uploading", "uploaded", "submitting", "submit_unknown"])
+def test_a_job_that_has_yet_to_create_its_batch_looks_by_itself(state: State) -> None:
+    assert look_again(job(state=state), 2000.0) is None
+
+
+def test_a_done_job_that_looks_again_ends_what_it_finds() -> None:
+    done = running(state="done", next_at=None)
+    again = look_again(done, 2000.0)
+    assert again is not None
+    listing, wanted = step(again, facts.Claimed())
+    assert [type(each) for each in wanted] == [commands.List]
+    found = facts.Listed(batches=(batch(id="b-1", tag=TAG), batch(id="b-2", tag=TAG)), complete=True)
+    after, wanted = step(listing, found)
+    assert after.duplicates == ("b-2",)
+    assert commands.Poll in [type(each) for each in wanted]
 
 
 # The whole

@@ -14,7 +14,8 @@ may die anywhere: the row as last stored is claimed again. Invariants, held by t
    time apart (or `on_unknown=resubmit` where nothing can be listed).
 3. Every row gets exactly one end, in one transaction: an answer, a fault, or a place in another job or lane.
 4. A row is in at most `max_jobs_per_row` jobs that the provider began.
-5. When a job is done, no live batch carries its tag but for what a create call makes still later (the sweeper's work).
+5. When a job is done, no live batch carries its tag but for what a create call makes still later: where such a stray
+   is found (`look_again`), its job is closing once more, and ends it.
 6. Results are read however the batch ended, and only rows without an outcome are sent again.
 7. A job that is not done has a `next_at`; one that is done asks for nothing.
 8. Each fact leads to at most one action.
