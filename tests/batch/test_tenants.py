@@ -187,12 +187,12 @@ async def test_no_answer_is_shared_before_during_or_after(tenants: Tenants, stre
 
 async def test_what_one_gave_up_is_not_adopted_by_the_other(tenants: Tenants) -> None:
     gate = tenants.lane.gate
-    gate.fault({"kind": "delay", "seconds": 0.5, "count": 1, "match": {"text": "abandoned"}})
+    gate.fault({"kind": "delay", "seconds": 1.0, "count": 1, "match": {"text": "abandoned"}})
+    before = tenants.calls
     asked = tenants.start("one", "abandoned")
     await until(gate.under_way(1))
     asked.cancel()
     await until(gate.waiting(0))
-    before = tenants.calls
     answer = await tenants.ask("other", "abandoned")
     assert (via(answer), answer.headers["x-batchway-why"]) == ("direct", "no deadline given: interactive")
     await until(gate.under_way(0))
