@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import count
 
 from batchway.core.catalog import Catalog, Find
 from batchway.data.prices import finder
@@ -52,18 +53,23 @@ class DailyPrices:
         self._alarm.cancel()
 
 
+LAST_DIGITS = tuple([f"{number:03x}" for number in range(16**3)])
+"""Of ids; the others are written once for all of these."""
+
+
 class Ids:
     """UUIDs (version 8): random for this process, counted within it. No id is a secret, every look-up is by tenant."""
 
     def __init__(self, dice: random.Random) -> None:
         digits = f"{dice.getrandbits(76):019x}"
-        self._process = f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-a{digits[15:18]}-"
-        self._count = dice.getrandbits(32)
+        process = f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-a{digits[15:18]}-"
+        first = dice.getrandbits(32)
+        blocks = (f"{process}{number:09x}" for number in count(first >> 12))
+        self._made = (block + last for block in blocks for last in LAST_DIGITS)
 
     def __call__(self) -> str:
         """A new one."""
-        self._count += 1
-        return f"{self._process}{self._count:012x}"
+        return next(self._made)
 
 
 def new_key_bytes() -> bytes:

@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, cast
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from batchway.server.cycle import Cycle
 
 MAX_HEAD = 512 * 1024
 """Bytes of a request's head. More than one read brings, so that the end of a body before it is never the reason."""
@@ -33,6 +37,36 @@ class Connection(HttpToolsProtocol):
         self.head_size += len(data)
         if self.head_size > MAX_HEAD:
             self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """As uvicorn's, without what this server has not (upgrades, a root path, a bound on concurrency), and with a
+        cycle that writes whole responses in one piece."""
+        scope, url = self.scope, httptools.parse_url(self.url)
+        version, path = self.parser.get_http_version(), url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        before = cast("RequestResponseCycle | None", self.cycle)
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer that ends the wait for the next request: one for each answer would cost as
