@@ -17,7 +17,7 @@ from batchway.store import Database, owners
 from batchway.store.charges import ledger
 
 LEASE = 1.0
-ASLEEP = 2.5
+ASLEEP = 5.0
 """Seconds: longer than its lease, than its batches, and than its deadlines."""
 
 QUICK = {
@@ -56,7 +56,7 @@ async def test_batches_are_looked_at_before_anything_is_rescued(tmp_path: Path) 
         gateway, client,
     ):  # fmt: skip
         texts = [f"batched {number} please" for number in range(10)]
-        waiting = [asyncio.create_task(ask(client, text, strategy="batch", deadline=2.0)) for text in texts]
+        waiting = [asyncio.create_task(ask(client, text, strategy="batch", deadline=4.0)) for text in texts]
         await until(provider.sandbox.batches.every)
         await sleep(gateway)
         answers = await asyncio.gather(*waiting)
