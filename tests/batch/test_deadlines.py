@@ -113,3 +113,15 @@ async def test_no_more_is_rescued_than_may_be_paid_for(tmp_path: Path) -> None:
 
         assert [via(answer) for answer in answers] == ["batch"] * 5
         assert lane.billed == 5
+
+
+async def test_what_rescues_have_cost_outlasts_a_restart(tmp_path: Path) -> None:
+    """One rescue more would be within the bound, if the five before the restart were forgotten."""
+    settings: dict[str, Any] = {"batch_size": 5, "flush_interval": 5, "rescue_margin": 0.3, "rescue_call_seconds": 0.3}
+    async with open_lane(tmp_path, seconds=2.5, **settings) as lane:
+        answers = await lane.ask_all(FIVE, **SOON)
+        assert [via(answer) for answer in answers] == ["direct"] * 5
+
+    async with open_lane(tmp_path, seconds=2.5, rescue_cap_usd=0.0004, **settings) as lane:
+        answers = await lane.ask_all([f"again {text}" for text in FIVE], **SOON)
+        assert [via(answer) for answer in answers] == ["batch"] * 5

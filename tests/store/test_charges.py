@@ -1,10 +1,10 @@
 """Charges are added once and summed exactly."""
 
 from sqlalchemy import Connection
-from tests.store.things import NOW, charge
+from tests.store.things import NOW, OWNER, charge, entry, job
 
 from batchway.core.types import Usage
-from batchway.store import charges
+from batchway.store import charges, jobs, requests
 from batchway.store.charges import LedgerLine
 
 DAY = int(NOW // 86_400)
@@ -80,3 +80,21 @@ def test_the_ledger_sums_by_day_way_model_and_key(connection: Connection) -> Non
 
 def _single(**fields: object) -> LedgerLine:
     return LedgerLine(charges=1, overhead=0, counterfactual=100, unpriced=0, input=10, output=5, **fields)  # type: ignore[arg-type]
+
+
+def test_rescues_are_direct_charges_of_requests_in_jobs(connection: Connection) -> None:
+    requests.save(connection, [entry(ask) for ask in ("rescued", "by-batch", "in-no-job", "yesterday")])
+    jobs.form(connection, job(n=3), ["rescued", "by-batch", "yesterday"], OWNER)
+    charges.book(
+        connection,
+        [
+            charge("call-1", "rescued", via="direct", cost=70),
+            charge("call-2", "rescued", via="direct", cost=7),
+            charge("j-1", "by-batch", via="batch", cost=500),
+            charge("call-3", "in-no-job", via="direct", cost=500),
+            charge("call-4", "yesterday", via="direct", cost=500, at=NOW - 86_400),
+        ],
+    )
+
+    assert charges.rescued(connection, DAY) == 77
+    assert charges.rescued(connection, DAY + 1) == 0

@@ -57,7 +57,15 @@ class Rescuing:
         near = await self._custody.backlog(now + self._rule.call_seconds * HORIZON)
         until = now + head_start(near, self._rule)
         while due := await self._custody.due(now, until, MANY):
+            await self._take_stock(now)
             await self._see_to_some(due, now)
+
+    async def _take_stock(self, now: float) -> None:
+        """What rescues have cost today: as expected of those sent from here, or as booked, by whatever process."""
+        if now // DAY != self._day:
+            self._day, self._spent = now // DAY, 0
+        if self._rule.cap is not None:
+            self._spent = max(self._spent, await self._custody.rescued(int(self._day)))
 
     async def _see_to_some(self, due: Sequence[Pending], now: float) -> None:
         measures = [(pending, self._measure(pending, now)) for pending in due]
@@ -79,8 +87,6 @@ class Rescuing:
 
     def _measure(self, pending: Pending, now: float) -> Measure:
         request = pending.request
-        if now // DAY != self._day:
-            self._day, self._spent = now // DAY, 0
         expected = direct_cost(request, self._catalog)
         what = measure(request, expected=expected, spent=self._spent, rule=self._rule)
         if what == "send":

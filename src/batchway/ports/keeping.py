@@ -107,6 +107,10 @@ class Custody(Protocol):
         """How many requests of ours must leave the batch lane by then to be in time."""
         ...
 
+    async def rescued(self, day: int) -> int:
+        """What requests of jobs cost that were asked directly as well, in picodollars. `day`: since the epoch, UTC."""
+        ...
+
     async def due(self, now: float, until: float, limit: int) -> list[Pending]:
         """Those, the most urgent first, and those that fail, because their deadline has passed now."""
         ...

@@ -15,7 +15,7 @@ from batchway.core.types import Charge, Usage, Via
 from batchway.store.chunks import chunks
 from batchway.store.requests import readable
 from batchway.store.rows import insert_new_rows
-from batchway.store.tables import charges
+from batchway.store.tables import charges, requests
 
 DAY = 86_400
 """Seconds."""
@@ -81,6 +81,15 @@ def of_rows(connection: Connection, tenant: str, custom_ids: Sequence[str]) -> l
     """What rows of jobs cost that came back after another answer: their custom_ids are their call ids."""
     late = charges.c.call_id.in_(custom_ids), charges.c.tenant == tenant, charges.c.request_id == OVERHEAD
     return [_charge(read) for read in connection.execute(select(charges).where(*late).order_by(charges.c.at))]
+
+
+def rescued(connection: Connection, day: int) -> int:
+    """What requests of jobs cost on a day (UTC) that were asked directly as well."""
+    joined = (charges.c.tenant == requests.c.tenant) & (charges.c.request_id == requests.c.request_id)
+    theirs = charges.c.day == day, charges.c.via == "direct", requests.c.job_id.is_not(None)
+    total = select(func.sum(charges.c.cost)).join(requests, joined).where(*theirs)
+    # PostgreSQL sums big integers to decimals; nothing known sums to NULL.
+    return int(connection.scalar(total) or 0)
 
 
 def of_job(connection: Connection, job_id: str) -> Sums:

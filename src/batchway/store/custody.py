@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from batchway.core.types import Lane
 from batchway.ports import Orphans, Pending
-from batchway.store import owners, requests, retention
+from batchway.store import charges, owners, requests, retention
 from batchway.store.database import Database
 
 SWEPT = 500
@@ -54,6 +54,10 @@ class Custodian:
     async def backlog(self, until: float) -> int:
         """See `ports.Custody`."""
         return await self._database.read(requests.backlog, self.owner, until)
+
+    async def rescued(self, day: int) -> int:
+        """See `ports.Custody`."""
+        return await self._database.read(charges.rescued, day)
 
     async def due(self, now: float, until: float, limit: int) -> list[Pending]:
         """See `ports.Custody`."""
