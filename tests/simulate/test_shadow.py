@@ -16,7 +16,7 @@ from batchway.engine.intake import Identity
 from batchway.simulate.lab import Lab, make_lab
 from batchway.simulate.outcome import Outcome
 from batchway.simulate.policies import Defaults, Setup, named
-from batchway.simulate.shadow import EVERY, LAG, SLICE, Shadow, make_shadow
+from batchway.simulate.shadow import EVERY, FIRST, LAG, SLICE, Shadow, make_shadow
 from batchway.simulate.world import Conditions, Recorded
 from batchway.wire import chat
 from batchway.wire.endpoints import FRONTS
@@ -80,6 +80,17 @@ def test_the_estimate_is_near_what_the_other_policy_would_have_cost() -> None:
     # Two whole slices, and perhaps the edge of a third.
     assert 0.1 < found.rehearsed / found.requests < 0.25
     assert found.would_have_saved == pytest.approx(was.paid - would.paid, rel=0.15)
+    assert found.would_have_saved > 0.3 * was.paid
+
+
+def test_a_busy_gateway_rehearses_no_more_for_it() -> None:
+    saver = rich(named("saver"))
+    shadow = Shadow(saver, lab(), Hints())
+    seconds = SLICE * EVERY + LAG + 60
+    was = watched(shadow, letters(seconds, per_second=40.0))
+    found = shadow.report()
+    assert found.touched == found.requests == was.requests
+    assert FIRST / 2 < found.rehearsed <= 2 * FIRST < SLICE * 40
     assert found.would_have_saved > 0.3 * was.paid
 
 

@@ -1,7 +1,7 @@
 """The shadow: a second planner beside the live one, of another policy, fed with what the live one's traffic was.
 
 It is a listener. Of every request that was answered it asks first whether the other policy would have treated it in any
-other way; most are not touched by it, and cost the same. Of the others it rehearses those of one slice of time in
+other way; most are not touched by it, and cost the same. Of the others it rehearses the `FIRST` of one slice of time in
 `EVERY`: by the live planner itself, offline and on metadata alone, with the answers that were really given. What those
 would have cost, scaled by what all of them did cost, is the estimate; all three figures stand side by side.
 
@@ -36,6 +36,9 @@ SLICE = 60.0
 
 EVERY = 8
 """Of so many slices one is rehearsed: a request costs 20 µs at most, in the mean (`python -m bench.shadow`)."""
+
+FIRST = 1_000
+"""Requests of a slice that are rehearsed, its first ones: a busy gateway need not rehearse thousands each second."""
 
 LAG = 30.0
 """Seconds that a request is held back before it is rehearsed: answers come in another order than questions."""
@@ -91,6 +94,7 @@ class Shadow:
         self._blank = Blanks()
         self._waiting: list[tuple[float, int, Recorded]] = []
         self._taken = 0
+        self._slice = self._drawn = 0
         self._requests = self._paid = self._touched = self._touched_paid = 0
         self._charge: Charge | None = None
 
@@ -146,8 +150,18 @@ class Shadow:
             return
         self._touched += 1
         self._touched_paid += event.cost
-        if int(request.asked_at / SLICE) % EVERY == 0 and self._would.under_way < MOST:
+        if self._is_drawn(request):
             self._take(self._fill(request), charge, event)
+
+    def _is_drawn(self, request: Request) -> bool:
+        """Whether it is one of those that are rehearsed."""
+        number = int(request.asked_at / SLICE)
+        if number % EVERY or self._would.under_way >= MOST:
+            return False
+        if number != self._slice:
+            self._slice, self._drawn = number, 0
+        self._drawn += 1
+        return self._drawn <= FIRST
 
     def _is_touched(self, event: Answered, charge: Charge) -> bool:
         """Whether the other policy could make a difference to it, as far as is seen at a glance."""
