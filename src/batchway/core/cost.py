@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from batchway.core.catalog import Catalog, Rates
-from batchway.core.types import PICODOLLARS, Lane, Request, Usage
+from batchway.core.types import Lane, Request, Usage
 
 STANDARD_TIERS = frozenset({"default", "standard", "standard_only", "on_demand"})
 """The tier that a request gets without asking, as providers call it (OpenAI, xAI; Gemini; Anthropic; Groq)."""
@@ -78,9 +78,11 @@ def dollars(picodollars: int) -> str:
     """The exact amount in US dollars as a plain decimal: no exponent, no trailing zeros."""
     if picodollars == 0:
         return "0"
-    whole, rest = divmod(abs(picodollars), PICODOLLARS)
-    digits = f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if picodollars < 0 else digits
+    # A picodollar is the twelfth place after the point.
+    digits = f"{abs(picodollars):013d}"
+    places = digits[-12:].rstrip("0")
+    amount = f"{digits[:-12]}.{places}" if places else digits[:-12]
+    return f"-{amount}" if picodollars < 0 else amount
 
 
 def _priced(usage: Usage, request: Request, billed: str, catalog: Catalog, length: int | None = None) -> int | None:

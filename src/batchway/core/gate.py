@@ -128,6 +128,8 @@ class Gate:
 
     def ready(self, provider: str, now: float) -> list[Party]:
         """Who may go because a call to this provider has ended."""
+        if not self._queues:
+            return []
         accounts = [account for account in self._queues if account[0] == provider]
         return [party for account in accounts for party in self._ready(account, now)]
 

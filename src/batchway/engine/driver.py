@@ -240,8 +240,11 @@ class Engine:
             kind = type(command)
             self._do[kind](command)
             told, describe = TOLD[kind]
-            if told in self._heard:
-                self.publish(describe(command, now))
+            hearing = self._heard.get(told)
+            if hearing is not None:
+                event = describe(command, now)
+                for hear in hearing:
+                    hear(event)
         deadline = self._planner.deadline()
         if deadline is not None:
             self._set_alarm(deadline)

@@ -8,10 +8,11 @@ what a bare pass-through costs (bench/), and a gateway wants none of them.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import BinaryIO, Self
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http import StreamWriter
 from msgspec import Struct
 from multidict import CIMultiDict
@@ -44,11 +45,18 @@ MANY_HEADS = 200
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+class _Origin(aiohttp.ClientRequest):
+    """Tells the connector where to connect. It is never sent itself, nor changed, so that its key is made once."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        return super().connection_key
+
+
 class _Head(Struct, frozen=True, kw_only=True):
     """What requests of one kind have in common."""
 
-    origin: aiohttp.ClientRequest
-    """Tells the connector where to connect; it is never sent itself."""
+    origin: _Origin
     text: bytes
     """Request line and headers, all but the length of the body."""
 
@@ -192,7 +200,8 @@ class Exchange:
             raise self._too_large()
         pieces: list[bytes] = []
         size = 0
-        while piece := await self._content.readany():
+        while not self._content.at_eof():
+            piece = await self._content.readany()
             size += len(piece)
             if size > self._max_body:
                 raise self._too_large()
@@ -238,9 +247,7 @@ class Exchange:
 def _head(method: str, url: str, headers: tuple[tuple[str, str], ...]) -> _Head:
     where = URL(url, encoded=True)
     # Made as a GET, which has no body and so no headers of one.
-    origin = aiohttp.ClientRequest(
-        "GET", where, headers=CIMultiDict((*headers, USER_AGENT)), loop=asyncio.get_running_loop()
-    )
+    origin = _Origin("GET", where, headers=CIMultiDict((*headers, USER_AGENT)), loop=asyncio.get_running_loop())
     lines = [f"{method} {where.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in origin.headers.items())]
     if any(map(_CONTROL.search, lines)):
         raise ValueError(f"a control character in the head of a request to {where.host}")

@@ -9,10 +9,13 @@ from batchway.core.planner import ending, packing, routing, sending, unpacking
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat
 from batchway.core.settlement import OVERHEAD, Bill, book
-from batchway.core.types import Answer, Fault
+from batchway.core.types import Answer, Fault, Request
 
 SAMPLE = 50
 """One answer in so many is compared with a count made for that alone: corrections are learnt at 2 % of the cost."""
+
+SAMPLE_SECONDS = 1.0
+"""Between two such counts: a busy gateway learns as fast, and need not count thousands of prompts a minute for it."""
 
 SAMPLE_SIZE = 64 * 1024
 """Bytes of the largest body that is counted only to learn: counting a megabyte would hold up everyone for 20 ms."""
@@ -118,8 +121,16 @@ def _learn(plan: Plan, seat: Seat, answer: Answer) -> None:
     plan.packer.billed(request.provider, request.prompt.model, answer.usage)
     if request.prompt.features:
         return
-    if seat.tokens is not None or (plan.answered % SAMPLE == 0 and request.size <= SAMPLE_SIZE):
+    if seat.tokens is not None or (plan.answered % SAMPLE == 0 and _may_count(plan, request)):
         plan.counts.learn(request.provider, request.prompt.model, plan.gate.count(seat), answer.usage.input)
+
+
+def _may_count(plan: Plan, request: Request) -> bool:
+    """Whether its tokens may be counted only to learn."""
+    if request.size > SAMPLE_SIZE or plan.now < plan.sampled_at + SAMPLE_SECONDS:
+        return False
+    plan.sampled_at = plan.now
+    return True
 
 
 def failed(plan: Plan, fact: facts.Failed) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
+from math import inf
 from typing import Literal
 
 from msgspec import structs
@@ -78,6 +79,8 @@ class Plan:
         self.ended: dict[str, tuple[Seat, Answer | Fault, Bill]] = {}
         """What has ended and is not on disk yet, by `ask`."""
         self.answered = 0
+        self.sampled_at = -inf
+        """When a prompt was last counted only to learn from its bill."""
         self.stopping = False
         self.timers: list[tuple[float, int, Timer, object]] = []
         """What is looked at again at a time, the next first (a heap)."""
