@@ -42,6 +42,7 @@ from batchway.engine.metrics import Metrics
 from batchway.engine.models import Models
 from batchway.engine.relay import Relay
 from batchway.engine.stats import Stats
+from batchway.engine.tallies import Tallies
 from batchway.ports import Clock, Dialect, Listener
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account, row_of
@@ -215,9 +216,10 @@ async def gateway(
             StoreBelongings(storage.database) if storage else None,
             clock,
         )
-        metrics, stats, catch_up = Metrics(), Stats(), CatchUp()
+        tallies, catch_up = Tallies(), CatchUp()
+        metrics, stats = Metrics(tallies), Stats(tallies)
         log = Log(detailed=settings.log_level == "debug", quotes=settings.record != "none")
-        heard: list[Listener] = [stats, metrics, log, relay, *listeners]
+        heard: list[Listener] = [tallies, stats, metrics, log, relay, *listeners]
         engine = Engine(
             planner,
             dialects,

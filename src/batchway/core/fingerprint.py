@@ -9,7 +9,7 @@ Three ways of reuse, from the widest to the narrowest rule:
 
 from hashlib import sha256
 
-from batchway.core.types import Answer, Optimize, Packing, Request
+from batchway.core.types import Answer, Endpoint, Optimize, Packing, Prompt, Request, Reuse
 
 UNANSWERING = frozenset(
     {
@@ -26,15 +26,15 @@ UNANSWERING = frozenset(
 """Fields of a body that do not change its answer, and so are not part of the fingerprint."""
 
 
-def fingerprint(tenant: str, provider: str, endpoint: str, canonical: bytes, manner: str = "") -> str:
+def fingerprint(tenant: str, provider: str, endpoint: str, said: bytes, manner: str = "") -> str:
     """A hash of whose request it is, where it goes and what it says. Never equal for two tenants.
 
-    `canonical` is the body in one spelling, without our hints and without `UNANSWERING` (`wire.body.canonical`);
-    `manner` tells apart who allows its answer to be made otherwise (see `manner`).
+    `said` is the body in one spelling, without our hints and without `UNANSWERING` (`wire.body.canonical`); or as it
+    came, for a request that only its caller's own retry may be equal to. `manner` tells apart who allows its answer to
+    be made otherwise (see `manner`).
     """
-    digest = sha256(f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/{manner}".encode())
-    digest.update(canonical)
-    return digest.hexdigest()
+    whose = f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/{manner}"
+    return sha256(whose.encode() + said).hexdigest()
 
 
 def manner(packing: Packing, optimize: Optimize) -> str:
@@ -49,17 +49,21 @@ def pack_key(canonical: bytes) -> str:
 
 
 def reusable(request: Request) -> str | None:
-    """None if the request may share an answer with its twins, else why not.
+    """None if the request may share an answer with its twins, else why not."""
+    return unshared(request.prompt, request.endpoint, request.reuse)
+
+
+def unshared(prompt: Prompt, endpoint: Endpoint, reuse: Reuse) -> str | None:
+    """Why a request like this shares no answer with its twins; None if it may.
 
     `auto` shares only what asks to be repeatable: temperature 0 and no seed, or an embedding. Repeated sampling is
     never collapsed unasked: someone's evaluation depends on it.
     """
-    prompt = request.prompt
-    if request.reuse == "off":
+    if reuse == "off":
         return "reuse is off"
     if "stateful" in prompt.features:
         return "the request reads or leaves state at the provider"
-    if request.reuse == "all" or request.endpoint == "embeddings":
+    if reuse == "all" or endpoint == "embeddings":
         return None
     if prompt.temperature != 0:
         return "reuse=auto shares only requests with temperature 0"

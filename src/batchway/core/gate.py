@@ -12,6 +12,8 @@ from heapq import heappop, heappush
 from math import inf, isfinite
 from typing import Literal
 
+from msgspec import Struct
+
 from batchway.core.limits import Dice, Limits, Report
 from batchway.core.packer import Pack
 from batchway.core.policy import Policy
@@ -30,18 +32,13 @@ def account_of(request: Request) -> Account:
     return request.provider, request.prompt.model
 
 
-class Party:
+class Party(Struct, eq=False):
     """Seats that go together, by which lane, and why together: as a pack, or to be compared with one."""
 
-    __slots__ = ("lane", "pack", "sample", "seats")
-
-    def __init__(
-        self, seats: tuple[Seat, ...], lane: Lane, *, pack: Pack | None = None, sample: Sample | None = None
-    ) -> None:
-        self.seats = seats
-        self.lane = lane
-        self.pack = pack
-        self.sample = sample
+    seats: tuple[Seat, ...]
+    lane: Lane
+    pack: Pack | None = None
+    sample: Sample | None = None
 
 
 class Gate:

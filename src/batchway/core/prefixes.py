@@ -20,8 +20,11 @@ class Prefixes:
         if usage.input <= 0:
             return
         share = min(1.0, usage.cached / usage.input)
-        before = self._shares.pop((provider, model), share)
-        self._shares[provider, model] = before * MEMORY + share * (1 - MEMORY)
+        model_of = provider, model
+        if not share and model_of not in self._shares:
+            return  # Nothing is what is taken for granted.
+        before = self._shares.pop(model_of, share)
+        self._shares[model_of] = before * MEMORY + share * (1 - MEMORY)
         if len(self._shares) > self._remembered:
             self._shares.popitem(last=False)
 

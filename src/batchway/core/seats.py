@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from batchway.core.analysis import Analysis
 from batchway.core.fingerprint import adoption_key, reusable, twin_key
 from batchway.core.packer import Pack
@@ -12,67 +14,44 @@ from batchway.core.types import Lane, Request
 _NONE: Mapping[Lane, str] = MappingProxyType({})
 
 
-class Seat:
+class Seat(Struct, eq=False):
     """One question on its way to an answer, and everyone who waits for it."""
 
-    __slots__ = (
-        "abandoned",
-        "analysis",
-        "attempt",
-        "barred",
-        "durable",
-        "elsewhere",
-        "fitted",
-        "flight",
-        "item",
-        "job",
-        "lane",
-        "on_disk",
-        "open",
-        "request",
-        "shared",
-        "spent",
-        "tokens",
-        "waiting",
-        "why",
-    )
-
-    def __init__(self, request: Request, *, saved: bool = False, waited_for: bool = True) -> None:
-        """`saved`: it comes from the disk, and no caller comes with it."""
-        self.request = request
-        """What is sent; its caller came first, and may be gone."""
-        self.waiting: dict[str, Request] = {request.ask: request} if waited_for and not saved else {}
-        self.shared = reusable(request) is None
-        """Whether twins may join, and the answer be kept for others."""
-        self.tokens = request.tokens
-        """Input tokens, once somebody had to count them."""
-        self.item: int | None = None
-        """Tokens of its last message, once it was to be packed."""
-        self.on_disk = saved
-        """The disk has it as pending: how it ends has to be kept there before anybody is told."""
-        self.job: str | None = None
-        """The job that it rides in. Jobs live in rows; the seat is kept only for those who wait."""
-        self.elsewhere = False
-        """Another process, or a job of before, has it."""
-        self.durable = saved or request.durable
-        """It goes on, whoever waits: on disk, or on its way there."""
-        self.lane: Lane = "direct"
-        """The lane that was chosen."""
-        self.barred: Mapping[Lane, str] = _NONE
-        """Lanes that are closed to it alone, and why."""
-        self.fitted: str | None = None
-        """What was left out to make it fit, once that was tried."""
-        self.spent = 0
-        """Picodollars of its share in calls that had no answer for it."""
-        self.analysis: Analysis | None = None
-        """What its prompt asks for, once somebody had to know."""
-        self.attempt = 0
-        """Calls made for it so far."""
-        self.flight: Flight | None = None
-        self.open = True
-        self.abandoned = False
-        """Nobody waits, but its call goes on so that a retry can adopt it."""
-        self.why = ""
+    request: Request
+    """What is sent; its caller came first, and may be gone."""
+    waiting: dict[str, Request]
+    """Everyone who waits for it, by `ask`, in the order in which they came."""
+    shared: bool
+    """Whether twins may join, and the answer be kept for others."""
+    tokens: int | None
+    """Input tokens, once somebody had to count them."""
+    durable: bool
+    """It goes on, whoever waits: on disk, or on its way there."""
+    on_disk: bool = False
+    """The disk has it as pending: how it ends has to be kept there before anybody is told."""
+    item: int | None = None
+    """Tokens of its last message, once it was to be packed."""
+    job: str | None = None
+    """The job that it rides in. Jobs live in rows; the seat is kept only for those who wait."""
+    elsewhere: bool = False
+    """Another process, or a job of before, has it."""
+    lane: Lane = "direct"
+    """The lane that was chosen."""
+    barred: Mapping[Lane, str] = _NONE
+    """Lanes that are closed to it alone, and why."""
+    fitted: str | None = None
+    """What was left out to make it fit, once that was tried."""
+    spent: int = 0
+    """Picodollars of its share in calls that had no answer for it."""
+    analysis: Analysis | None = None
+    """What its prompt asks for, once somebody had to know."""
+    attempt: int = 0
+    """Calls made for it so far."""
+    flight: "Flight | None" = None
+    open: bool = True
+    abandoned: bool = False
+    """Nobody waits, but its call goes on so that a retry can adopt it."""
+    why: str = ""
 
     @property
     def away(self) -> bool:
@@ -85,35 +64,44 @@ class Seat:
         return next(iter(self.waiting.values()), self.request)
 
 
-class Sample:
+def seat_of(request: Request, *, waited_for: bool = True) -> Seat:
+    """The seat of a request that has just come."""
+    return Seat(
+        request=request,
+        waiting={request.ask: request} if waited_for else {},
+        shared=reusable(request) is None,
+        tokens=request.tokens,
+        durable=request.durable,
+    )
+
+
+def stored_seat(request: Request) -> Seat:
+    """The seat of a request that comes from the disk, without its caller."""
+    shared = reusable(request) is None
+    return Seat(request=request, waiting={}, shared=shared, tokens=request.tokens, durable=True, on_disk=True)
+
+
+class Sample(Struct, frozen=True):
     """A packed answer that is compared with a single one to the same request."""
 
-    __slots__ = ("answers", "pack")
-
-    def __init__(self, pack: Pack, answers: tuple[str | Missing, ...]) -> None:
-        self.pack = pack
-        self.answers = answers
-        """All answers of the pack: one that equals a neighbour's was exchanged."""
+    pack: Pack
+    answers: tuple[str | Missing, ...]
+    """All answers of the pack: one that equals a neighbour's was exchanged."""
 
 
-class Flight:
+class Flight(Struct, eq=False):
     """A call under way, for one seat or several (packed)."""
 
-    __slots__ = ("attempt", "call_id", "lane", "pack", "sample", "seats", "started")
-
-    def __init__(
-        self, call_id: str, lane: Lane, seats: tuple[Seat, ...], pack: Pack | None, sample: Sample | None
-    ) -> None:
-        self.call_id = call_id
-        self.lane = lane
-        self.seats = seats
-        self.pack = pack
-        """What the packer knows it by; a pack of one could have been packed and was not."""
-        self.sample = sample
-        """It is a sample of the guard's, and nobody waits for it."""
-        self.attempt = max([seat.attempt for seat in seats])
-        self.started = False
-        """Its first bytes reached the callers."""
+    call_id: str
+    lane: Lane
+    seats: tuple[Seat, ...]
+    pack: Pack | None
+    """What the packer knows it by; a pack of one could have been packed and was not."""
+    sample: Sample | None
+    """It is a sample of the guard's, and nobody waits for it."""
+    attempt: int
+    started: bool = False
+    """Its first bytes reached the callers."""
 
 
 class Seats:

@@ -40,6 +40,9 @@ from batchway.engine.tape import Tape
 from batchway.ports import Alarm, Clock, Dialect, Journal, Listener, Sender
 
 Ending = Reply | Refuse
+_Order = tuple[Callable[..., None], Callable[..., Event], Sequence[Callable[..., None]]]
+"""How a command is obeyed, the event that this is, and who hears it."""
+
 CALL_ENDS = (facts.Finished, facts.Failed)
 
 _log = structlog.get_logger()
@@ -58,15 +61,12 @@ Outcome = Reply | Refuse | Stream | Acknowledge
 """What a caller gets; the last instead of an answer, if it does not wait for one."""
 
 
-class _Caller:
+class _Caller(Struct, eq=False):
     """Someone who waits: for an outcome at first, and while a stream runs for its ending."""
 
-    __slots__ = ("ending", "outcome", "request")
-
-    def __init__(self, request: Request, outcome: "asyncio.Future[Outcome]") -> None:
-        self.request = request
-        self.outcome = outcome
-        self.ending: asyncio.Future[Ending] | None = None
+    request: Request
+    outcome: "asyncio.Future[Outcome]"
+    ending: "asyncio.Future[Ending] | None" = None
 
 
 class Batching(Protocol):
@@ -79,17 +79,14 @@ class Batching(Protocol):
         """Form a job."""
 
 
-class _Underway:
+class _Underway(Struct, eq=False):
     """A call under way and who rides on it."""
 
-    __slots__ = ("call", "riders", "sent_at", "tape", "task")
-
-    def __init__(self, call: Call, riders: list[str], sent_at: float) -> None:
-        self.call = call
-        self.riders = riders
-        self.sent_at = sent_at
-        self.tape: Tape | None = None
-        self.task: asyncio.Task[Any] | None = None
+    call: Call
+    riders: list[str]
+    sent_at: float
+    tape: Tape | None = None
+    task: "asyncio.Task[Any] | None" = None
 
 
 class Engine:
@@ -130,7 +127,7 @@ class Engine:
         self._unkept: set[str] = set()
         self._to_drive: dict[str, Call] = {}
         self._empty: asyncio.Event = asyncio.Event()
-        self._do: dict[type[Command], Callable[..., None]] = {
+        obey: dict[type[Command], Callable[..., None]] = {
             Reply: self._end,
             Refuse: self._end,
             Call: self._call,
@@ -144,6 +141,11 @@ class Engine:
             Acknowledge: self._acknowledge,
             Record: self._leave_to_listeners,
             Book: self._leave_to_listeners,
+        }
+        self._orders: dict[type[Command], _Order] = {
+            kind: (do, describe, self._heard.get(event, ()))
+            for kind, do in obey.items()
+            for event, describe in (TOLD[kind],)
         }
 
     async def __aenter__(self) -> Self:
@@ -237,11 +239,9 @@ class Engine:
         if isinstance(fact, CALL_ENDS):
             self._call_ended(fact, now)
         for command in self._planner.receive(fact, now):
-            kind = type(command)
-            self._do[kind](command)
-            told, describe = TOLD[kind]
-            hearing = self._heard.get(told)
-            if hearing is not None:
+            do, describe, hearing = self._orders[type(command)]
+            do(command)
+            if hearing:
                 event = describe(command, now)
                 for hear in hearing:
                     hear(event)

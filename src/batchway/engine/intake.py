@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, structs
 
 from batchway.core.catalog import Catalog
 from batchway.core.errors import BadRequest, Unauthorized, Unconfigured
-from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key
+from batchway.core.fingerprint import UNANSWERING, fingerprint, manner, pack_key, unshared
 from batchway.core.router import resolve_model
 from batchway.core.types import Hints, Lane, Prompt, Request
 from batchway.engine.choosing import AUTO, Choosing
@@ -187,6 +187,8 @@ class Intake:
         ask = self._ids()
         packing = "never" if identity.retention == "none" else said.packing or "never"
         kin = packed.kin(content) if packing != "never" and prompt.last_user is not None else None
+        reuse = said.reuse or "auto"
+        compared = said.request_id is not None or unshared(prompt, front.endpoint, reuse) is None
         return Request(
             id=said.request_id or ask,
             ask=ask,
@@ -200,13 +202,17 @@ class Intake:
             pack_key=None if kin is None else pack_key(kin.key),
             apart=None if kin is None else kin.apart,
             fingerprint=fingerprint(
-                tenant, provider, front.endpoint, _canonical(content), manner(packing, said.optimize or "off")
+                tenant,
+                provider,
+                front.endpoint,
+                _canonical(content) if compared else content,
+                manner(packing, said.optimize or "off"),
             ),
             asked_at=now,
             deadline=hints.resolve_deadline(said.deadline, now),
             priority=said.priority or "normal",
             strategy=said.strategy or "auto",
-            reuse=said.reuse or "auto",
+            reuse=reuse,
             packing=packing,
             optimize=said.optimize or "off",
             on_deadline=said.on_deadline or "escalate",

@@ -1,6 +1,5 @@
-"""Metrics: events counted for Prometheus. Counting is plain arithmetic; the library's families are made when asked."""
+"""Metrics: tallies and events for Prometheus: plain arithmetic; the library's families are made when asked."""
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -13,11 +12,8 @@ from prometheus_client.registry import Collector
 
 from batchway.core.events import (
     Acknowledged,
-    Answered,
-    CallEnded,
     CallerLeft,
     Cancelled,
-    Charged,
     JobMoved,
     JobNoted,
     Joined,
@@ -27,12 +23,7 @@ from batchway.core.events import (
 from batchway.core.planner import Load
 from batchway.core.settlement import OVERHEAD
 from batchway.core.types import PICODOLLARS
-
-SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
-"""Upper bounds of the histograms' buckets: from a cache hit to a day of batch."""
-
-MANY = 200
-"""Distinct model names shown; later ones are counted as `other`, since model names come from callers."""
+from batchway.engine.tallies import SECONDS, Labels, Tallies
 
 
 class Count:
@@ -40,43 +31,16 @@ class Count:
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self.name, self.text, self.labels = name, text, labels
-        self.by: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        """What happens with every request is counted here directly: a call for each count costs more than the sums."""
+        self.by: defaultdict[Labels, int] = defaultdict(int)
 
     def add(self, amount: int, *labels: str) -> None:
-        """Count."""
-        self.by[labels] += amount
+        """Count. What never happened is not shown."""
+        if amount:
+            self.by[labels] += amount
 
     def family(self, unit: int = 1) -> Metric:
         """As the library's family; `unit`: how many of what was counted make one of what is shown."""
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, value in self.by.items():
-            family.add_metric(labels, value / unit)
-        return family
-
-
-class Durations:
-    """A histogram of seconds by labels."""
-
-    def __init__(self, name: str, text: str, *labels: str) -> None:
-        self.name, self.text, self.labels = name, text, labels
-        self.by: dict[tuple[str, ...], list[float]] = {}
-
-    def add(self, seconds: float, *labels: str) -> None:
-        """Observe. A cell holds the count of each bucket, and at its end the sum."""
-        cell = self.by.get(labels)
-        if cell is None:
-            cell = self.by[labels] = [0.0] * (len(SECONDS) + 2)
-        cell[bisect_left(SECONDS, seconds)] += 1
-        cell[-1] += seconds
-
-    def family(self) -> Metric:
-        """As the library's family."""
-        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
-        bounds = [*map(str, SECONDS), "+Inf"]
-        for labels, cell in self.by.items():
-            family.add_metric(labels, list(zip(bounds, accumulate(cell[:-1]), strict=True)), cell[-1])
-        return family
+        return _counter(self.name, self.text, self.labels, {key: value / unit for key, value in self.by.items()})
 
 
 class Level(Struct, frozen=True, kw_only=True):
@@ -91,47 +55,36 @@ class Level(Struct, frozen=True, kw_only=True):
 
     def family(self) -> Metric:
         """As the library's family."""
-        kind = CounterMetricFamily if self.grows else GaugeMetricFamily
-        family = kind(self.name, self.text, labels=self.labels)
+        if self.grows:
+            return _counter(self.name, self.text, self.labels, self.by)
+        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
         for labels, value in self.by.items():
             family.add_metric(labels, value)
         return family
 
 
 class Metrics(Collector):
-    """A listener."""
+    """A listener. What the tallies count it only shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, tallies: Tallies) -> None:
+        self._tallies = tallies
         self._registry = CollectorRegistry()
-        self._answers = Count("batchway_answers", "Requests answered, by how", "provider", "via")
         self._faults = Count("batchway_faults", "Requests refused, by whose fault and status", "whose", "status")
-        self._seconds = Durations("batchway_request_seconds", "From acceptance to answer", "via")
-        self._calls = Count("batchway_calls", "Upstream calls, by outcome", "provider", "lane", "outcome")
-        self._call_seconds = Durations("batchway_call_seconds", "Length of upstream calls", "provider", "lane")
-        self._tokens = Count("batchway_tokens", "Tokens billed", "provider", "model", "kind")
-        self._paid = Count("batchway_paid_usd", "Booked cost", "provider", "model", "via")
-        self._saved = Count("batchway_saved_usd", "Booked cost below the same sent alone and directly", "via")
-        self._unpriced = Count("batchway_unpriced_charges", "Charges without a known price", "provider", "model")
         self._joined = Count("batchway_joined", "Requests that joined a call under way")
         self._left = Count("batchway_callers_left", "Callers gone before their answer")
         self._cancelled = Count("batchway_calls_cancelled", "Calls ended since nobody waited")
-        self._charges = Count("batchway_charges", "Charges booked: requests by lane, and overhead", "provider", "via")
         self._acknowledged = Count("batchway_acknowledged", "Requests acknowledged by 202", "provider")
         self._job_moves = Count("batchway_job_moves", "Provider batches that came into a state", "provider", "state")
         self._job_notes = Count("batchway_job_notes", "What happened to batches besides, by kind", "provider", "kind")
         self._rescues = Count("batchway_rescues", "Requests that were late in their batch, by what was done", "measure")
         self._levels: Sequence[Level] = ()
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
-        self._models: set[str] = set()
         self._registry.register(self)
 
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
         return {
-            Answered: self._on_answered,
             Refused: self._on_refused,
-            CallEnded: self._on_call_ended,
-            Charged: self._on_charged,
             Joined: lambda _: self._joined.add(1),
             CallerLeft: lambda _: self._left.add(1),
             Cancelled: lambda _: self._cancelled.add(1),
@@ -153,16 +106,12 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, as it is now."""
-        for count in (self._answers, self._faults, self._calls, self._tokens, self._unpriced):
-            yield count.family()
-        for count in (self._joined, self._left, self._cancelled, self._charges, self._acknowledged):
+        for count in (self._faults, self._joined, self._left, self._cancelled, self._acknowledged):
             yield count.family()
         for count in (self._job_moves, self._job_notes, self._rescues):
             yield count.family()
-        for money in (self._paid, self._saved):
-            yield money.family(PICODOLLARS)
-        for durations in (self._seconds, self._call_seconds):
-            yield durations.family()
+        yield from _of_answers(self._tallies)
+        yield from _of_charges(self._tallies)
         for name, text, read in self._gauges:
             yield GaugeMetricFamily(name, text, value=read())
         for level in self._levels:
@@ -173,40 +122,57 @@ class Metrics(Collector):
         self._levels = levels
         return generate_latest(self._registry)
 
-    def _model(self, name: str) -> str:
-        if name in self._models:
-            return name
-        if len(self._models) >= MANY:
-            return "other"
-        self._models.add(name)
-        return name
-
-    def _on_answered(self, event: Answered) -> None:
-        self._answers.by[event.request.provider, event.via] += 1
-        self._seconds.add(event.seconds, event.via)
-
     def _on_refused(self, event: Refused) -> None:
         self._faults.add(1, event.fault.whose, str(event.fault.status))
-
-    def _on_call_ended(self, event: CallEnded) -> None:
-        outcome = "answered" if event.fault is None else "refused" if event.fault.healthy else "failed"
-        self._calls.by[event.provider, event.lane, outcome] += 1
-        self._call_seconds.add(event.seconds, event.provider, event.lane)
-
-    def _on_charged(self, event: Charged) -> None:
-        charge = event.charge
-        provider, model = charge.provider, self._model(charge.model)
-        self._charges.by[provider, charge.via if charge.request_id != OVERHEAD else OVERHEAD] += 1
-        if charge.via != "cache" and charge.via != "coalesced":
-            self._tokens.by[provider, model, "input"] += charge.usage.input
-            self._tokens.by[provider, model, "output"] += charge.usage.output
-        if charge.cost is None or charge.counterfactual is None:
-            self._unpriced.by[provider, model] += 1
-            return
-        self._paid.by[provider, model, charge.via] += charge.cost
-        # A call that cost more than its counterfactual (a premium tier) is no saving, and a counter cannot fall.
-        self._saved.by[(charge.via,)] += max(0, charge.counterfactual - charge.cost)
 
     def _on_job_moved(self, event: JobMoved) -> None:
         if event.before is None or event.before.state != event.job.state:
             self._job_moves.add(1, event.job.provider, event.job.state)
+
+
+def _of_answers(tallies: Tallies) -> Iterator[Metric]:
+    answers, calls = tallies.answers, tallies.calls
+    yield _counter("batchway_answers", "Requests answered, by how", ("provider", "via"), answers.counts())
+    yield _histogram("batchway_request_seconds", "From acceptance to answer", ("via",), answers.among(1))
+    labels = ("provider", "lane", "outcome")
+    yield _counter("batchway_calls", "Upstream calls, by outcome", labels, calls.counts())
+    yield _histogram("batchway_call_seconds", "Length of upstream calls", labels[:2], calls.among(0, 1))
+
+
+def _of_charges(tallies: Tallies) -> Iterator[Metric]:
+    charges = Count("batchway_charges", "Charges booked: requests by lane, and overhead", "provider", "via")
+    tokens = Count("batchway_tokens", "Tokens billed", "provider", "model", "kind")
+    unpriced = Count("batchway_unpriced_charges", "Charges without a known price", "provider", "model")
+    paid = Count("batchway_paid_usd", "Booked cost", "provider", "model", "via")
+    saved = Count("batchway_saved_usd", "Booked cost below the same sent alone and directly", "via")
+    for (provider, model, via), sums in tallies.charges.items():
+        charges.add(sums.charges - sums.overhead, provider, via)
+        charges.add(sums.overhead, provider, OVERHEAD)
+        if via not in _NOT_CALLED:
+            tokens.add(sums.input, provider, model, "input")
+            tokens.add(sums.output, provider, model, "output")
+        unpriced.add(sums.unpriced, provider, model)
+        paid.add(sums.paid, provider, model, via)
+        # What cost more than its counterfactual is no saving, and a counter cannot fall.
+        saved.add(sums.saved + sums.above, via)
+    yield from (charges.family(), tokens.family(), unpriced.family())
+    yield from (paid.family(PICODOLLARS), saved.family(PICODOLLARS))
+
+
+_NOT_CALLED = frozenset({"cache", "coalesced"})
+"""Ways by which nothing new is billed."""
+
+
+def _counter(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(name: str, text: str, labels: Labels, cells: Mapping[Labels, list[float]]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    bounds = [*map(str, SECONDS), "+Inf"]
+    for key, cell in cells.items():
+        family.add_metric(key, list(zip(bounds, accumulate(cell[:-1]), strict=True)), cell[-1])
+    return family

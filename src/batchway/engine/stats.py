@@ -3,38 +3,23 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from batchway.core.events import (
-    Acknowledged,
-    Answered,
-    CallEnded,
-    CallerLeft,
-    Cancelled,
-    Charged,
-    JobMoved,
-    Refused,
-    Rescued,
-)
+from batchway.core.events import Acknowledged, CallerLeft, Cancelled, JobMoved, Refused, Rescued
 from batchway.core.types import Via
+from batchway.engine.tallies import Sum, Tallies
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
 
 
 class Stats:
-    """A listener. Money in picodollars; a charge without a known price is counted, not guessed."""
+    """A listener, over the tallies. Money in picodollars; a charge without a known price is counted, not guessed."""
 
-    def __init__(self) -> None:
-        self.calls = 0
-        """Upstream calls that have ended, cancelled ones included."""
+    def __init__(self, tallies: Tallies) -> None:
+        self._tallies = tallies
+        self._cancelled = 0
         self.refused = 0
         self.left = 0
-        self.answered: dict[Via, int] = dict.fromkeys(VIAS, 0)
-        self.paid = 0
-        self.saved = 0
-        self.unpriced = 0
         self.acknowledged = 0
         """Callers that did not wait, and were told that their request is on disk."""
-        self.paid_by: dict[Via, int] = dict.fromkeys(VIAS, 0)
-        self.saved_by: dict[Via, int] = dict.fromkeys(VIAS, 0)
         self.jobs_formed = 0
         self.jobs_done = 0
         self.rescues: Counter[str] = Counter()
@@ -43,38 +28,58 @@ class Stats:
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
         return {
-            CallEnded: self._called,
-            Cancelled: self._called,
-            Answered: self._answered,
+            Cancelled: self._call_cancelled,
             Refused: self._refused,
             CallerLeft: self._left,
-            Charged: self._charged,
             Acknowledged: self._acknowledged,
             JobMoved: self._job_moved,
             Rescued: self._rescued,
         }
 
-    def _called(self, _: CallEnded | Cancelled) -> None:
-        self.calls += 1
+    @property
+    def calls(self) -> int:
+        """Upstream calls that have ended, cancelled ones included."""
+        return sum(self._tallies.calls.counts().values()) + self._cancelled
 
-    def _answered(self, event: Answered) -> None:
-        self.answered[event.via] += 1
+    @property
+    def answered(self) -> dict[Via, int]:
+        """Requests, by way."""
+        found = dict.fromkeys(VIAS, 0) | self._tallies.answered()
+        return {via: found[via] for via in VIAS}
+
+    @property
+    def paid(self) -> int:
+        return sum(self.paid_by.values())
+
+    @property
+    def saved(self) -> int:
+        return sum(self.saved_by.values())
+
+    @property
+    def unpriced(self) -> int:
+        """Charges without a known price."""
+        return sum(self._by_via(lambda sums: sums.unpriced).values())
+
+    @property
+    def paid_by(self) -> dict[Via, int]:
+        return self._by_via(lambda sums: sums.paid)
+
+    @property
+    def saved_by(self) -> dict[Via, int]:
+        return self._by_via(lambda sums: sums.saved)
+
+    def _by_via(self, figure: Callable[[Sum], int]) -> dict[Via, int]:
+        charges = self._tallies.charges
+        return {via: sum(figure(sums) for (*_, by), sums in charges.items() if by == via) for via in VIAS}
+
+    def _call_cancelled(self, _: Cancelled) -> None:
+        self._cancelled += 1
 
     def _refused(self, _: Refused) -> None:
         self.refused += 1
 
     def _left(self, _: CallerLeft) -> None:
         self.left += 1
-
-    def _charged(self, event: Charged) -> None:
-        charge = event.charge
-        if charge.cost is None or charge.counterfactual is None:
-            self.unpriced += 1
-        else:
-            self.paid += charge.cost
-            self.saved += charge.counterfactual - charge.cost
-            self.paid_by[charge.via] += charge.cost
-            self.saved_by[charge.via] += charge.counterfactual - charge.cost
 
     def _acknowledged(self, _: Acknowledged) -> None:
         self.acknowledged += 1

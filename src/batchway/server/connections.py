@@ -25,12 +25,14 @@ under them."""
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, hung up on when a head grows past all measure: nobody else counts it."""
 
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]
+    """The last request whose head was complete; None before the first."""
     head_size = 0
     """Bytes since the last request's head: of its body, or of the next head."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        cycle = cast("RequestResponseCycle | None", self.cycle)
+        cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
             self.head_size = 0
             return
@@ -48,7 +50,7 @@ class Connection(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        before = cast("RequestResponseCycle | None", self.cycle)
+        before = self.cycle
         self.cycle = Cycle(
             scope=scope,
             transport=self.transport,

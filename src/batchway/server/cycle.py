@@ -42,7 +42,7 @@ class Cycle(RequestResponseCycle):
         return size < LARGE and bool(headers) and headers[-1] == (b"content-length", b"%d" % size)
 
     def _write(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        lines = [name + b": " + value for name, value in headers]
+        lines = [*map(b": ".join, headers)]
         if not self.keep_alive:
             lines.append(b"connection: close")
         _refuse_breaks(b"".join(lines))

@@ -1,6 +1,7 @@
 """One HTTP exchange over bare ASGI: a body read within bounds, a response sent, and the headers that say what it is."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from itertools import chain
 from typing import Any
 
 from batchway.core.cost import dollars
@@ -30,8 +31,10 @@ class Gone(Exception):
 
 
 def read_headers(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name; of one given twice, the last."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """The headers by lower-case name; of one given twice, the last. All are decoded in one piece: an SDK sends twenty,
+    and no line break can be in them (the parser sees to that)."""
+    texts = b"\n".join(chain.from_iterable(scope["headers"])).decode("latin-1").split("\n")
+    return dict(zip(texts[::2], texts[1::2], strict=False))
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int) -> bytes:

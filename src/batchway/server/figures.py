@@ -13,7 +13,8 @@ from batchway.core.errors import Refusal
 from batchway.core.job import Job
 from batchway.core.packer import Tally
 from batchway.core.planner.routing import Window
-from batchway.engine.metrics import MANY, Level
+from batchway.engine.metrics import Level
+from batchway.engine.tallies import MANY
 from batchway.store import Gap, batches
 from batchway.store.batches import Batch, Count
 from batchway.store.charges import LedgerLine, Sums

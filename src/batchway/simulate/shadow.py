@@ -20,7 +20,7 @@ from batchway.core.analysis import analyse
 from batchway.core.cost import dollars
 from batchway.core.events import Answered, Charged, Refused
 from batchway.core.packing_fit import LONGEST_ANSWER
-from batchway.core.types import Charge, Hints, Request
+from batchway.core.types import Hints, Request, Usage
 from batchway.settings import Settings
 from batchway.simulate.blanks import Blanks
 from batchway.simulate.driver import Simulation
@@ -96,11 +96,10 @@ class Shadow:
         self._taken = 0
         self._slice = self._drawn = 0
         self._requests = self._paid = self._touched = self._touched_paid = 0
-        self._charge: Charge | None = None
 
     @property
     def hears(self) -> Mapping[type, Callable[..., None]]:
-        return {Charged: self._charged, Answered: self._answered}
+        return {Answered: self._answered}
 
     def report(self) -> WhatIf:
         """As it stands."""
@@ -134,24 +133,20 @@ class Shadow:
             "would_wait_p95_seconds": round(found.would_wait_p95, 3),
         }
 
-    def _charged(self, event: Charged) -> None:
-        # What a request is charged for its answer is told just before the answer.
-        self._charge = event.charge
-
     def _answered(self, event: Answered) -> None:
-        charge, request = self._charge, event.request
         if self._waiting:
             self._rehearse(event.at)
-        if charge is None or charge.request_id != request.id or charge.cost is None or event.cost is None:
+        cost, usage = event.cost, event.reply.answer.usage
+        if cost is None or usage is None:
             return
         self._requests += 1
-        self._paid += event.cost
-        if not self._is_touched(event, charge):
+        self._paid += cost
+        if not self._is_touched(event, usage):
             return
         self._touched += 1
-        self._touched_paid += event.cost
-        if self._is_drawn(request):
-            self._take(self._fill(request), charge, event)
+        self._touched_paid += cost
+        if self._is_drawn(event.request):
+            self._take(self._fill(event.request), usage, event)
 
     def _is_drawn(self, request: Request) -> bool:
         """Whether it is one of those that are rehearsed."""
@@ -163,17 +158,17 @@ class Shadow:
         self._drawn += 1
         return self._drawn <= FIRST
 
-    def _is_touched(self, event: Answered, charge: Charge) -> bool:
+    def _is_touched(self, event: Answered, usage: Usage) -> bool:
         """Whether the other policy could make a difference to it, as far as is seen at a glance."""
         if event.via not in _CALLED and not self._reuses:
             return False
-        if self._packs_alone and _goes_alone(event.request, charge):
+        if self._packs_alone and (usage.output > LONGEST_ANSWER or _goes_alone(event.request)):
             return False
         return self._fill.touch(event.request)
 
-    def _take(self, other: Request, charge: Charge, event: Answered) -> None:
+    def _take(self, other: Request, usage: Usage, event: Answered) -> None:
         """Keep what a rehearsal needs."""
-        usage, traits, analysis = charge.usage, traits_of(other), analyse(other.prompt)
+        traits, analysis = traits_of(other), analyse(other.prompt)
         prompt = prompt_of(traits, other.prompt.model, tokens=usage.input, answer=analysis.output_tokens)
         if prompt.outline is not None:
             outline = structs.replace(prompt.outline, tolerance=analysis.latency_tolerance)
@@ -218,15 +213,10 @@ _CALLED = frozenset({"direct", "flex", "batch"})
 """Ways for which a call was made. What a cache or a twin gave costs nothing, whatever else the other policy does."""
 
 
-def _goes_alone(request: Request, charge: Charge) -> bool:
+def _goes_alone(request: Request) -> bool:
     prompt = request.prompt
     return (
-        prompt.stream
-        or prompt.last_user is None
-        or request.endpoint != "chat"
-        or bool(prompt.features)
-        or prompt.n > 1
-        or charge.usage.output > LONGEST_ANSWER
+        prompt.stream or prompt.last_user is None or request.endpoint != "chat" or bool(prompt.features) or prompt.n > 1
     )
 
 

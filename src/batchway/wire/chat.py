@@ -4,6 +4,7 @@ Shapes: providers.md §12 and §14. Only what a decision needs is read; everythi
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -77,7 +78,8 @@ def read(body: bytes) -> Reading:
     hints, ours = from_body(chat)
     texts, system, features = _texts(chat.messages)
     last = chat.messages[-1]
-    _body_features(chat, texts, features)
+    if chat.logprobs or chat.store or _beside(chat) != _NOTHING_BESIDE:
+        _body_features(chat, texts, features)
     options = chat.stream_options
     prompt = Prompt(
         model=chat.model or "",
@@ -118,10 +120,11 @@ def _texts(messages: list[_Message]) -> tuple[list[str], list[str], set[str]]:
         texts += said
         if message.role in _SYSTEM:
             system += said
-        for called in (message.tool_calls, message.function_call):
-            if called is not UNSET and (call := given(called)) is not None:
-                texts.append(call.decode())
-                features.add("tools")
+        if message.tool_calls is not UNSET or message.function_call is not UNSET:
+            for called in (message.tool_calls, message.function_call):
+                if (call := given(called)) is not None:
+                    texts.append(call.decode())
+                    features.add("tools")
     return texts, system, features
 
 
@@ -133,16 +136,17 @@ def _only_text(message: _Message) -> str | None:
     return content if isinstance(content, str) else None
 
 
+_BESIDE = ("tools", "functions", "web_search_options", "response_format", "audio")
+"""Fields beside the messages that ask for something of the model, and what each asks for."""
+_FEATURES = ("tools", "tools", "tools", "response_format", "audio")
+_NOTHING_BESIDE = (UNSET,) * len(_BESIDE)
+_beside = attrgetter(*_BESIDE)
+
+
 def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> None:
     """Add what the fields beside the messages ask for; schemas of tools and formats are read by the model too."""
-    for name, value in (
-        ("tools", chat.tools),
-        ("tools", chat.functions),
-        ("tools", chat.web_search_options),
-        ("response_format", chat.response_format),
-        ("audio", chat.audio),
-    ):
-        if value is not UNSET and (asked := given(value)) is not None:
+    for name, value in zip(_FEATURES, _beside(chat), strict=True):
+        if (asked := given(value)) is not None:
             features.add(name)
             texts.append(asked.decode())
     if chat.logprobs:

@@ -1,5 +1,6 @@
 """How a request says the way it wants to go: body fields or `x-batchway-*` headers, read into `Hints`."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from math import isfinite
@@ -52,6 +53,7 @@ class HintFields(Struct):
     on_deadline: OnDeadline | UnsetType | None = UNSET
 
 
+_is_hint = re.compile(re.escape(HEADER_PREFIX)).match
 _NAMES_IN_ORDER = HintFields.__struct_fields__
 _NOTHING = (UNSET,) * len(_NAMES_IN_ORDER)
 _tags_text = msgspec.json.Decoder(dict[str, object])
@@ -73,10 +75,7 @@ def from_body(body: HintFields) -> tuple[Hints, tuple[str, ...]]:
 
 def from_headers(headers: Mapping[str, str]) -> Hints:
     """The hints among these headers (names in lower case). `idempotency-key` is the same as `request_id`."""
-    given: dict[str, object] = {}
-    for name, text in headers.items():
-        if name.startswith(HEADER_PREFIX):
-            given[_hint_of(name)] = text
+    given: dict[str, object] = {_hint_of(name): headers[name] for name in filter(_is_hint, headers)}
     if "idempotency-key" in headers:
         _check_id("idempotency-key", headers["idempotency-key"])
         given.setdefault("request_id", headers["idempotency-key"])

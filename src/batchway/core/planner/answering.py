@@ -7,7 +7,7 @@ from batchway.core.gate import Party
 from batchway.core.limits import retry_at
 from batchway.core.planner import ending, packing, routing, sending, unpacking
 from batchway.core.planner.plan import Plan
-from batchway.core.seats import Flight, Seat
+from batchway.core.seats import Flight, Seat, stored_seat
 from batchway.core.settlement import OVERHEAD, Bill, book
 from batchway.core.types import Answer, Fault, Request
 
@@ -206,7 +206,7 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
     ask = fact.request.ask
     seat = plan.seats.led_by(ask)
     if seat is None:
-        seat = Seat(fact.request, saved=True)
+        seat = stored_seat(fact.request)
         plan.seats.add(seat)
     elif seat.flight is not None or ask in plan.ended:
         return

@@ -6,7 +6,7 @@ from batchway.core.cost import counterfactual
 from batchway.core.memory import Known
 from batchway.core.planner import ending, leaving, packing, routing
 from batchway.core.planner.plan import Plan
-from batchway.core.seats import Seat
+from batchway.core.seats import Seat, seat_of, stored_seat
 from batchway.core.settlement import book
 from batchway.core.types import Answer, Fault, Request, Via
 
@@ -20,7 +20,7 @@ def asked(plan: Plan, fact: facts.Asked) -> None:
     if request.deadline is not None and request.on_deadline == "fail":
         plan.set_timer(request.deadline, "deadline", request.ask)
     if not (_reuse_named(plan, request) or _adopt(plan, request)):
-        seat = Seat(request)
+        seat = seat_of(request)
         # What is durable is on disk by itself before anybody is told of it; the store finds its equals.
         if request.durable or not (seat.shared and _share(plan, request)):
             plan.seats.add(seat)
@@ -119,7 +119,7 @@ def _attach(plan: Plan, seat: Seat, first: Request) -> None:
     callers = plan.seats.close(seat)
     under_way = plan.seats.led_by(first.ask)
     if under_way is None:
-        under_way = Seat(first, saved=True)
+        under_way = stored_seat(first)
         under_way.elsewhere, under_way.why = True, "asked before, and answered since"
         plan.seats.add(under_way)
     for caller in callers:

@@ -13,7 +13,7 @@ from batchway.core.planner.plan import Plan
 from batchway.core.policy import WindowRule
 from batchway.core.router import prompt_budget
 from batchway.core.router import route as choose_lane
-from batchway.core.seats import Seat
+from batchway.core.seats import Seat, stored_seat
 from batchway.core.types import Lane, Packing, Request
 
 UNBATCHABLE = "its Batch API does not take this request"
@@ -125,7 +125,7 @@ def unbatchable(plan: Plan, fact: facts.Unbatchable) -> None:
 def resumed(plan: Plan, fact: facts.Resumed) -> None:
     seat = plan.seats.led_by(fact.request.ask)
     if seat is None:
-        seat = Seat(fact.request, saved=True)
+        seat = stored_seat(fact.request)
         plan.seats.add(seat)
     elif not seat.away:
         return  # It is on its way here already.

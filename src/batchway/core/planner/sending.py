@@ -45,11 +45,13 @@ def call(plan: Plan, party: Party) -> None:
 
 
 def _board(plan: Plan, party: Party) -> Flight:
-    for seat in party.seats:
+    seats = party.seats
+    for seat in seats:
         seat.attempt += 1
-    flight = Flight(plan.ids(), party.lane, party.seats, party.pack, party.sample)
+    attempt = max([seat.attempt for seat in seats])
+    flight = Flight(plan.ids(), party.lane, seats, party.pack, party.sample, attempt)
     plan.flights[flight.call_id] = flight
-    for seat in party.seats:
+    for seat in seats:
         seat.flight = flight
     return flight
 

@@ -13,7 +13,7 @@ from batchway.core.packer import Outcome, Pack
 from batchway.core.packing import Missing, bisect
 from batchway.core.planner import packing, sending
 from batchway.core.planner.plan import Plan
-from batchway.core.seats import Flight, Sample, Seat
+from batchway.core.seats import Flight, Sample, Seat, seat_of
 from batchway.core.settlement import OVERHEAD, book
 from batchway.core.types import Answer, Fault, Usage
 
@@ -76,7 +76,7 @@ def _ask_sample(plan: Plan, flight: Flight, pack: Pack, answers: tuple[str | Mis
         return
     asked = flight.seats[pack.sample].request
     again = structs.replace(asked, id=OVERHEAD, ask=plan.ids(), named=False, durable=False)
-    seat = Seat(again, waited_for=False)
+    seat = seat_of(again, waited_for=False)
     seat.why = "the guard compares a packed answer with a single one"
     sending.send(plan, Party((seat,), flight.lane, sample=sample))
 

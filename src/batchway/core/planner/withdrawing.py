@@ -4,7 +4,7 @@ from batchway.core import errors, facts
 from batchway.core.commands import Join
 from batchway.core.planner import ending, routing, sending
 from batchway.core.planner.plan import Plan
-from batchway.core.seats import Flight, Seat
+from batchway.core.seats import Flight, Seat, seat_of
 from batchway.core.types import Request
 
 WAITS_ON = "its twin was cancelled, and it waits on"
@@ -34,7 +34,7 @@ def withdrawn(plan: Plan, fact: facts.Withdrawn) -> None:
 def _seat_again(plan: Plan, twins: list[Request], before: Seat, flight: Flight | None) -> None:
     """A seat for those who wait on, with the call that is under way for them already, or a way of its own."""
     first, *others = twins
-    seat = Seat(first)
+    seat = seat_of(first)
     plan.seats.add(seat)
     for twin in others:
         plan.seats.join(seat, twin)
