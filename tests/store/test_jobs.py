@@ -7,6 +7,7 @@ from tests.store.forming import claim, form, lapse
 from tests.store.things import NOW, OWNER, entry, job, request, result
 
 from batchway.core.job.facts import CancelAsked
+from batchway.core.types import Prompt
 from batchway.store import answers, events, jobs, requests, steps
 from batchway.store.jobs import JobRow, OpenRow
 from batchway.store.tables import jobs as table
@@ -179,10 +180,11 @@ def test_what_is_done_cannot_be_cancelled(connection: Connection) -> None:
 def test_rows_are_read_piece_by_piece_with_their_requests(connection: Connection) -> None:
     asks = form(connection, rows=5)
 
-    first = jobs.requests_of(connection, "j-1", limit=3)
-    rest = jobs.requests_of(connection, "j-1", after=first[-1][0], limit=3)
+    first = jobs.requests_of(connection, job(model="its own"), limit=3)
+    rest = jobs.requests_of(connection, job(model="its own"), after=first[-1][0], limit=3)
 
-    assert first + rest == [(place, request(ask)) for place, ask in enumerate(asks)]
+    prompt = Prompt(model="its own")
+    assert first + rest == [(place, replace(request(ask), prompt=prompt)) for place, ask in enumerate(asks)]
     paying = requests.payers(connection, "j-1", [3, 1, 7])
     assert {place: (payer.ask, payer.tenant, payer.prompt.model) for place, payer in paying.items()} == {
         1: ("a-1-1", "t", "gpt-4o-mini"),

@@ -150,8 +150,9 @@ async def test_a_step_tells_what_it_did(desk: Desk) -> None:
     assert [(each.id, each.n) for each in stepped.formed] == [("j-2", 3)]
     assert (stepped.held.job.state, stepped.held.fence, stepped.held.cancel) == ("closing", held.fence, None)
     assert [told.kind for told in await desk.database.read(events.of_job, "j-1")] == ["job.closing"]
-    assert [place for place, _ in await desk.jobs.rows("j-2", -1, 9)] == [0, 1, 2]
-    assert (await desk.jobs.rows("j-1", 0, 1))[0] == (1, request("a-1"))
+    assert [place for place, _ in await desk.jobs.rows(stepped.formed[0], -1, 9)] == [0, 1, 2]
+    ((place, asked),) = await desk.jobs.rows(held.job, 0, 1)
+    assert (place, asked.ask, asked.body) == (1, "a-1", request("a-1").body)
 
 
 async def test_rerouted_requests_are_this_processs(desk: Desk, opens: Opens) -> None:

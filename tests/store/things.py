@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from msgspec.structs import replace
-
 from batchway.core.job import Job
 from batchway.core.types import Answer, Charge, Fault, Request, Usage
 from batchway.store.answers import Result
@@ -79,7 +77,6 @@ FAULT = Fault(
 
 def result(ask: str = "a-1", **fields: Any) -> Result:
     """An answer by batch, with its charge, and what is booked if it comes late."""
-    on_time = charge(f"call-{ask}", ask)
     given: dict[str, Any] = {
         "outcome": answer(),
         "via": "batch",
@@ -87,8 +84,8 @@ def result(ask: str = "a-1", **fields: Any) -> Result:
         "batch_id": "j-1",
         "cost": 50,
         "saved": 50,
-        "charges": (on_time,),
-        "late_charges": (replace(on_time, request_id="overhead", counterfactual=0),),
+        "charges": (charge(f"call-{ask}", ask),),
+        "late_call": f"call-{ask}",
     }
     return Result(ask=ask, **(given | fields))
 

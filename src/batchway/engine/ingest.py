@@ -10,8 +10,12 @@ from batchway.core.job.commands import Ingest
 from batchway.core.types import Answer, Fault
 from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
 
-GROUP = 500
-"""Rows written in one transaction: acceptance never waits long for one."""
+GROUP = 2000
+"""Rows written in one transaction, at most: acceptance never waits long for one. Results come in any order, so the more
+of them are written together, the fewer pages of the store are written again and again."""
+
+HEAVY = 4 << 20
+"""Bytes of results that are written at once, however few rows they are: a result of any size takes little memory."""
 
 LONGEST = 256 << 20
 """Bytes that one result line may have."""

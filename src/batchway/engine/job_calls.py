@@ -71,7 +71,7 @@ class JobCalls:
     async def _measure(self, job: Job, dialect: BatchDialect) -> int:
         """Bytes of all lines, exactly: what is formed knows a bound only."""
         size, after = 0, -1
-        while rows := await self._store.rows(job.id, after, PAGE):
+        while rows := await self._store.rows(job, after, PAGE):
             size += sum([len(line) for line in await asyncio.to_thread(_lines, dialect, job, rows)])
             after = rows[-1][0]
         return size
@@ -118,7 +118,7 @@ class JobCalls:
     async def _write_rows(self, file: BinaryIO, job: Job, dialect: BatchDialect, outgoing: OutgoingRows) -> None:
         file.write(outgoing.before)
         after = -1
-        while rows := await self._store.rows(job.id, after, PAGE):
+        while rows := await self._store.rows(job, after, PAGE):
             lines = await asyncio.to_thread(_lines, dialect, job, rows)
             if after >= 0:
                 file.write(outgoing.between)

@@ -238,8 +238,9 @@ class JobStore(Protocol):
         """
         ...
 
-    async def rows(self, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
-        """Positions and requests from behind a position on: what is uploaded."""
+    async def rows(self, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
+        """Positions and requests from behind a position on: what is uploaded. Of their prompts only the model is
+        there."""
         ...
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:

@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
 from batchway.core.errors import Cancelled, wordless
 from batchway.core.fingerprint import cacheable, reusable
+from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store.charges import book, booked_before, key_of
-from batchway.store.chunks import chunks
+from batchway.store.lists import among
 from batchway.store.requests import Entry, save_answered
 from batchway.store.rows import insert_rows
 from batchway.store.tables import answers, is_pending, requests
@@ -38,8 +39,8 @@ class Result(Struct, frozen=True, kw_only=True, gc=False):
     saved: int | None = None
     why: str = ""
     charges: tuple[Charge, ...] = ()
-    late_charges: tuple[Charge, ...] = ()
-    """What is booked in their place if another answer was first."""
+    late_call: str = ""
+    """The call id of what is booked in their place if another answer was first."""
 
 
 class Record(Struct, frozen=True, kw_only=True, gc=False):
@@ -87,20 +88,24 @@ class Stored(Struct, frozen=True, kw_only=True, gc=False):
 def add(connection: Connection, results: Sequence[Result]) -> list[bool]:
     """Write results of saved requests. Returns for each whether it was the first; one that came late, or after its
     request was cancelled, leaves only its late charges."""
-    waiting = _lock(connection, sorted({result.ask for result in results}))
+    return end(connection, results, _lock(connection, [result.ask for result in results]))
+
+
+def end(connection: Connection, results: Sequence[Result], waiting: dict[str, Any]) -> list[bool]:
+    """As `add`, of requests that are locked: `waiting` has those without an answer, by their `ask`."""
     rows, first = [], []
+    ended: dict[str, list[str]] = {COMPLETED: [], FAILED: []}
     for result in results:
         saved = waiting.pop(result.ask, None)
         first.append(saved is not None)
         if saved is not None:
             fingerprint = saved.fingerprint if saved.shared else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
-    if rows:
-        insert_rows(connection, answers, rows)
-    for status in (COMPLETED, FAILED):
-        asks = [result.ask for result, was in zip(results, first, strict=True) if was and status_of(result) == status]
-        for some in chunks(asks):
-            connection.execute(update(requests).where(requests.c.ask.in_(some)).values(status=status))
+            ended[status_of(result)].append(result.ask)
+    insert_rows(connection, answers, rows)
+    for status, asks in ended.items():
+        if asks:
+            connection.execute(update(requests).where(among(connection, requests.c.ask, asks)).values(status=status))
     book(connection, _booked(connection, results, first))
     return first
 
@@ -143,13 +148,9 @@ def find_shared(
 
 def outcomes(connection: Connection, asks: Sequence[str]) -> dict[str, tuple[str, Answer | Fault]]:
     """Those of these requests that have ended, with the job that brought it (else "")."""
-    found: dict[str, tuple[str, Answer | Fault]] = {}
-    for some in chunks(asks):
-        for read in connection.execute(FOUND.where(requests.c.ask.in_(some), answers.c.ask.is_not(None))):
-            stored = read_stored(read)
-            if stored.outcome is not None:
-                found[stored.ask] = stored.batch_id or "", stored.outcome
-    return found
+    ended = FOUND.where(among(connection, requests.c.ask, asks), answers.c.ask.is_not(None))
+    found = map(read_stored, connection.execute(ended))
+    return {each.ask: (each.batch_id or "", each.outcome) for each in found if each.outcome is not None}
 
 
 def status_of(result: Result) -> str:
@@ -159,21 +160,33 @@ def status_of(result: Result) -> str:
 
 def _lock(connection: Connection, asks: Sequence[str]) -> dict[str, Any]:
     """Those that wait for an answer. Locked in one order, so that two writers never wait for each other."""
-    found: dict[str, Any] = {}
-    for some in chunks(asks):
-        rows = select(requests.c.ask, requests.c.fingerprint, requests.c.shared, requests.c.retention)
-        waiting = rows.where(requests.c.ask.in_(some), is_pending).order_by(requests.c.ask).with_for_update()
-        found |= {read.ask: read for read in connection.execute(waiting)}
-    return found
+    rows = select(requests.c.ask, requests.c.fingerprint, requests.c.shared, requests.c.retention)
+    waiting = rows.where(among(connection, requests.c.ask, asks), is_pending)
+    locked = waiting.order_by(requests.c.ask).with_for_update()
+    return {read.ask: read for read in connection.execute(locked).all()}
+
+
+def booked(result: Result, *, first: bool) -> tuple[Charge, ...]:
+    """What it costs: its request, or, where another answer was first or none is wanted any more, nobody's."""
+    if first:
+        return result.charges
+    return tuple(
+        [
+            msgspec.structs.replace(charge, call_id=result.late_call, request_id=OVERHEAD, counterfactual=0)
+            for charge in result.charges
+        ]
+    )
 
 
 def _booked(connection: Connection, results: Sequence[Result], first: Sequence[bool]) -> list[Charge]:
     """What was the first before is written again where its commit was in doubt: it is not late, but booked already."""
-    late = [result for result, was in zip(results, first, strict=True) if not was and result.late_charges]
-    known = booked_before(connection, [charge for result in late for charge in result.charges]) if late else frozenset()
-    booked = [charge for result, was in zip(results, first, strict=True) if was for charge in result.charges]
-    return booked + [
-        charge for result in late if known.isdisjoint(map(key_of, result.charges)) for charge in result.late_charges
+    late = [charge for result, was in zip(results, first, strict=True) if not was for charge in result.charges]
+    known = booked_before(connection, late) if late else frozenset()
+    return [
+        charge
+        for result, was in zip(results, first, strict=True)
+        if was or known.isdisjoint(map(key_of, result.charges))
+        for charge in booked(result, first=was)
     ]
 
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, tuple_, update
 
 from batchway.core.job import Job
-from batchway.store.chunks import chunks
 from batchway.store.jobs import decode
+from batchway.store.lists import among
 from batchway.store.tables import is_pending, jobs, requests
 
 IN_JOB = "in_job"
@@ -86,8 +86,8 @@ def purge(connection: Connection, which: Filter, *, dry_run: bool = False) -> li
     """Hide the finished ones of these. Returns their ids, the oldest first; `dry_run`: without doing it."""
     finished = jobs.c.finished_at.is_not(None), jobs.c.hidden.is_(False)
     ids = list(connection.scalars(select(jobs.c.id).where(*_conditions(which), *finished).order_by(jobs.c.created_at)))
-    for some in chunks([] if dry_run else ids):
-        connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(hidden=True))
+    if not dry_run:
+        connection.execute(update(jobs).where(among(connection, jobs.c.id, ids)).values(hidden=True))
     return ids
 
 

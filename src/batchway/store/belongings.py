@@ -7,9 +7,9 @@ from cachetools import LRUCache
 from sqlalchemy import Connection, delete, func, select
 
 from batchway.ports import Belonging, Span
-from batchway.store.chunks import chunks
 from batchway.store.connections import insert_new
 from batchway.store.database import Database
+from batchway.store.lists import among
 from batchway.store.tables import belongings
 from batchway.wire.objects import Kind
 
@@ -73,12 +73,9 @@ def keep(connection: Connection, found: Sequence[Belonging]) -> None:
 
 def owners(connection: Connection, provider: str, kind: Kind, ids: Sequence[str]) -> dict[str, str]:
     """The tenants of those of these that are somebody's."""
-    found: dict[str, str] = {}
-    known = select(belongings.c.id, belongings.c.tenant)
-    known = known.where(belongings.c.provider == provider, belongings.c.kind == kind)
-    for some in chunks(ids):
-        found |= {read.id: read.tenant for read in connection.execute(known.where(belongings.c.id.in_(some)))}
-    return found
+    these = belongings.c.provider == provider, belongings.c.kind == kind, among(connection, belongings.c.id, ids)
+    known = connection.execute(select(belongings.c.id, belongings.c.tenant).where(*these))
+    return {read.id: read.tenant for read in known}
 
 
 def span(connection: Connection, tenant: str, provider: str, kind: Kind) -> Span | None:

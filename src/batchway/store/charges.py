@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, select
 
 from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Charge, Usage, Via
-from batchway.store.chunks import chunks
+from batchway.store.lists import among
 from batchway.store.requests import readable
 from batchway.store.rows import insert_new_rows
 from batchway.store.tables import charges, requests
@@ -65,10 +65,9 @@ def key_of(charge: Charge) -> tuple[str, str, str]:
 def booked_before(connection: Connection, some: Sequence[Charge]) -> frozenset[tuple[str, str, str]]:
     """The keys of those that are there."""
     key = charges.c.call_id, charges.c.tenant, charges.c.request_id
-    found: set[tuple[str, str, str]] = set()
-    for calls in chunks(list({charge.call_id for charge in some})):
-        found |= {tuple(read) for read in connection.execute(select(*key).where(charges.c.call_id.in_(calls)))}
-    return frozenset(found)
+    calls, names = {charge.call_id for charge in some}, {charge.request_id for charge in some}
+    these = among(connection, charges.c.call_id, list(calls)), among(connection, charges.c.request_id, list(names))
+    return frozenset([tuple(read) for read in connection.execute(select(*key).where(*these))])
 
 
 def of_request(connection: Connection, tenant: str, request_id: str) -> list[Charge]:

@@ -13,13 +13,14 @@ from sqlalchemy import Connection, case, func, insert, or_, select, update
 
 from batchway.core.job import Job, look_again
 from batchway.core.job.facts import CancelAsked
-from batchway.core.types import Request
+from batchway.core.types import Prompt, Request
 from batchway.ports import Held
-from batchway.store.chunks import chunks
 from batchway.store.connections import db_now
 from batchway.store.events import Told, tell
-from batchway.store.requests import load_many
-from batchway.store.tables import OPEN, is_pending, job_rows, jobs, requests
+from batchway.store.lists import among
+from batchway.store.requests import restored
+from batchway.store.rows import insert_rows
+from batchway.store.tables import OPEN, PENDING, bodies, is_pending, job_rows, jobs, requests
 
 ENQUEUED = ("submitting", "submit_unknown", "submitted")
 """States in which a job's tokens count at its provider, or may."""
@@ -59,10 +60,10 @@ class OpenRow(Struct, frozen=True, kw_only=True, gc=False):
 def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> list[str]:
     """Form a job of pending requests of this owner that are in no job. Returns those that are not that any more: then
     nothing is formed."""
-    ours: set[str] = set()
-    for some in chunks(asks):
-        free = requests.c.ask.in_(some), is_pending, requests.c.owner == owner, requests.c.job_id.is_(None)
-        ours.update(connection.scalars(select(requests.c.ask).where(*free).order_by(requests.c.ask).with_for_update()))
+    # `pending` as a bound value: by the index of all that is pending, that is what would be read for these few.
+    free = requests.c.status == PENDING, requests.c.owner == owner, requests.c.job_id.is_(None)
+    found = select(requests.c.ask).where(among(connection, requests.c.ask, asks), *free)
+    ours = frozenset(connection.scalars(found.order_by(requests.c.ask).with_for_update()).all())
     lost = [ask for ask in asks if ask not in ours]
     if not lost:
         _insert(connection, job, asks)
@@ -71,7 +72,7 @@ def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> l
 
 def succeed(connection: Connection, job: Job, asks: Sequence[str], before: str) -> None:
     """Form a job of open rows of the job before it, which its holder is about to write."""
-    set_rows(connection, before, asks, REQUEUED)
+    end_rows(connection, before, asks, REQUEUED)
     _insert(connection, job, asks)
 
 
@@ -140,13 +141,21 @@ def ask_to_cancel(connection: Connection, job_id: str, wish: CancelAsked) -> boo
     return connection.execute(unfinished.values(cancel=_json.encode(wish).decode())).rowcount == 1
 
 
-def set_rows(connection: Connection, job_id: str, asks: Sequence[str], state: str) -> set[str]:
-    """Give open rows their end. Returns those that were open: what comes again for another is ignored."""
-    ended: set[str] = set()
-    for some in chunks(asks):
-        these = job_rows.c.job_id == job_id, job_rows.c.ask.in_(some), job_rows.c.state == OPEN
-        ended.update(connection.scalars(update(job_rows).where(*these).values(state=state).returning(job_rows.c.ask)))
-    return ended
+def end_rows(connection: Connection, job_id: str, asks: Sequence[str], state: str) -> None:
+    """Give open rows their end."""
+    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.ask, asks), job_rows.c.state == OPEN
+    if asks:
+        connection.execute(update(job_rows).where(*these).values(state=state))
+
+
+def open_rows(connection: Connection, job_id: str, asks: Sequence[str]) -> dict[str, Any]:
+    """Those of these requests whose rows are open, with what is needed of them to write an answer (`answers.end`).
+    Locked, in one order: until the end of the transaction nobody answers one."""
+    columns = select(requests.c.ask, requests.c.status, requests.c.fingerprint, requests.c.shared, requests.c.retention)
+    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.ask, asks), job_rows.c.state == OPEN
+    found = columns.join(job_rows, job_rows.c.ask == requests.c.ask).where(*these)
+    locked = found.order_by(requests.c.ask).with_for_update(of=requests)
+    return {read.ask: read for read in connection.execute(locked).all()}
 
 
 def rows(
@@ -172,13 +181,15 @@ def unanswered(connection: Connection, job_id: str) -> list[OpenRow]:
     return [OpenRow(position=read.position, ask=read.ask, size=read.size, tokens=read.tokens) for read in reads]
 
 
-def requests_of(
-    connection: Connection, job_id: str, *, after: int = -1, limit: int = 1000
-) -> list[tuple[int, Request]]:
-    """Positions and requests, piece by piece: what is uploaded."""
-    some = rows(connection, job_id, after=after, limit=limit)
-    found = load_many(connection, [row.ask for row in some])
-    return [(row.position, found[row.ask].request) for row in some]
+def requests_of(connection: Connection, job: Job, *, after: int = -1, limit: int = 1000) -> list[tuple[int, Request]]:
+    """Positions and requests whose bodies are there, piece by piece: what is uploaded. Of a prompt only the model is
+    given, which is the job's: lines are made of bodies."""
+    columns = select(job_rows.c.position, bodies.c.body, bodies.c.rest)
+    found = columns.join(bodies, bodies.c.ask == job_rows.c.ask)
+    found = found.where(job_rows.c.job_id == job.id, job_rows.c.position > after)
+    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit)).all()
+    prompt = Prompt(model=job.model)
+    return [(position, restored(body, rest, prompt)) for position, body, rest in reads]
 
 
 def count_rows(connection: Connection, job_id: str) -> dict[str, int]:
@@ -219,8 +230,7 @@ def hurry(connection: Connection) -> list[str]:
     at."""
     there = select(jobs.c.id).where(jobs.c.state.in_(PROMISING), jobs.c.next_at.is_not(None))
     ids = list(connection.scalars(there.order_by(jobs.c.id).with_for_update(skip_locked=True)))
-    for some in chunks(ids):
-        connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(next_at=0.0))
+    connection.execute(update(jobs).where(among(connection, jobs.c.id, ids)).values(next_at=0.0))
     return ids
 
 
@@ -256,12 +266,8 @@ def recorded(connection: Connection, account: str, *, but: str) -> frozenset[str
 
 def by_tags(connection: Connection, tags: Collection[str]) -> dict[str, Job]:
     """The jobs that have these tags."""
-    found = {}
-    for some in chunks(list(tags)):
-        for read in connection.execute(select(jobs.c.data).where(jobs.c.submit_tag.in_(some))):
-            job = decode(read.data)
-            found[job.submit_tag] = job
-    return found
+    found = connection.scalars(select(jobs.c.data).where(among(connection, jobs.c.submit_tag, list(tags)))).all()
+    return {job.submit_tag: job for job in map(decode, found)}
 
 
 def load(connection: Connection, job_id: str) -> Job | None:
@@ -279,10 +285,9 @@ def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
     fixed = {"id": job.id, "submit_tag": job.submit_tag, "created_at": job.created_at, "hidden": False, "fence": 0}
     connection.execute(insert(jobs).values(_columns(job) | fixed))
     members = [{"job_id": job.id, "position": position, "ask": ask, "state": OPEN} for position, ask in enumerate(asks)]
-    connection.execute(insert(job_rows), members)
-    for some in chunks(asks):
-        joined = update(requests).where(requests.c.ask.in_(some), is_pending)
-        connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
+    insert_rows(connection, job_rows, members)
+    joined = update(requests).where(among(connection, requests.c.ask, asks), is_pending)
+    connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
 
 
 def _still(held: Held) -> Any:

@@ -9,11 +9,11 @@ from batchway.core.cost import charged, counterfactual
 from batchway.core.job import Job, custom_id
 from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
-from batchway.core.settlement import OVERHEAD, UNTOLD, book
+from batchway.core.settlement import UNTOLD, book
 from batchway.core.turnaround import Turnaround
-from batchway.core.types import Answer, Charge, Fault, Request, Usage
+from batchway.core.types import Answer, Charge, Fault, Request
 from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
-from batchway.store import jobs, learnt, requests, steps
+from batchway.store import answers, jobs, learnt, requests, steps
 from batchway.store.answers import Result
 from batchway.store.custody import Custodian
 from batchway.store.database import Database
@@ -77,9 +77,9 @@ class StoreJobs:
         still = Held(job=job, fence=held.fence, lease_until=held.lease_until, taken_at=held.taken_at)
         return Stepped(held=still, landed=tuple(landed), rerouted=taken.rerouted, formed=taken.formed)
 
-    async def rows(self, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
+    async def rows(self, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
         """See `ports.JobStore`."""
-        return await self._database.read(_rows, job_id, after, limit)
+        return await self._database.read(_rows, job, after, limit)
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
@@ -94,7 +94,7 @@ class StoreJobs:
         if landed is None:
             return None
         return [
-            Landing(ask=result.ask, result=result.outcome, first=first, charge=_booked(result, first))
+            Landing(ask=result.ask, result=result.outcome, first=first, charge=_charge(result, first=first))
             for result, first in landed
         ]
 
@@ -150,8 +150,6 @@ class StoreJobs:
         if isinstance(outcome, Answer):
             usage = usage or UNTOLD
         now = self._now()
-        # Each row that may be paid twice has a call id of its own.
-        again = custom_id(job.submit_tag, position)
         return Result(
             ask=asked.ask,
             outcome=outcome,
@@ -160,32 +158,19 @@ class StoreJobs:
             batch_id=job.id,
             cost=cost,
             saved=None if cost is None or worth is None else worth - cost,
-            charges=_charges(asked, job.id, usage, cost, worth, now),
-            late_charges=_charges(asked, again, usage, cost, 0, now, name=OVERHEAD),
+            charges=tuple([command.charge for command in book(asked, job.id, "batch", usage, cost, worth, now)]),
+            # Each row that may be paid twice has a call id of its own.
+            late_call=custom_id(job.submit_tag, position),
             why=f"its batch {job.provider_batch_id}",
         )
 
 
-def _charges(
-    asked: Request,
-    call_id: str,
-    usage: Usage | None,
-    cost: int | None,
-    worth: int | None,
-    now: float,
-    *,
-    name: str | None = None,
-) -> tuple[Charge, ...]:
-    return tuple([command.charge for command in book(asked, call_id, "batch", usage, cost, worth, now, name=name)])
+def _charge(result: Result, *, first: bool) -> Charge | None:
+    return next(iter(answers.booked(result, first=first)), None)
 
 
-def _booked(result: Result, first: bool) -> Charge | None:
-    booked = result.charges if first else result.late_charges
-    return booked[0] if booked else None
-
-
-def _rows(connection: Connection, job_id: str, after: int, limit: int) -> list[tuple[int, Request]]:
-    return jobs.requests_of(connection, job_id, after=after, limit=limit)
+def _rows(connection: Connection, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
+    return jobs.requests_of(connection, job, after=after, limit=limit)
 
 
 def _recorded(connection: Connection, account: str, but: str) -> frozenset[str]:

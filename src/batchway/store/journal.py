@@ -10,8 +10,7 @@ from batchway.core.errors import Swept
 from batchway.core.facts import Known
 from batchway.core.fingerprint import reusable
 from batchway.core.rescue import RescueRule, leave_at
-from batchway.core.settlement import OVERHEAD
-from batchway.core.types import Answer, Charge, Fault, Request
+from batchway.core.types import Answer, Fault, Request
 from batchway.store import answers, requests
 from batchway.store.answers import Result, Stored
 from batchway.store.custody import Custodian
@@ -114,16 +113,10 @@ def kept(keep: Keep, now: float) -> Result:
         cost=keep.cost,
         saved=keep.saved,
         charges=keep.charges,
-        late_charges=tuple([_for_nothing(charge, keep) for charge in keep.charges]),
+        # Several charges of one packed call may be for nothing, so each has a call id of its own.
+        late_call=f"{keep.call_id}-{keep.request.ask}" if keep.packed > 1 else keep.call_id,
         why=keep.why,
     )
-
-
-def _for_nothing(charge: Charge, keep: Keep) -> Charge:
-    """Another answer was first, or none is wanted any more: what this one cost is overhead. Several of one call may be,
-    so each has a call id of its own."""
-    call_id = f"{charge.call_id}-{keep.request.ask}" if keep.packed > 1 else charge.call_id
-    return structs.replace(charge, call_id=call_id, request_id=OVERHEAD, counterfactual=0)
 
 
 def _look(connection: Connection, request: Request, since: float | None) -> Known | None:

@@ -15,8 +15,8 @@ from batchway.core.fingerprint import reusable
 from batchway.core.types import Lane, Prompt, Request
 from batchway.ports import Orphans, Pending
 from batchway.store import owners
-from batchway.store.chunks import chunks
 from batchway.store.failures import Taken
+from batchway.store.lists import among
 from batchway.store.rows import insert_rows
 from batchway.store.tables import PENDING, bodies, is_pending, job_rows, requests
 from batchway.wire.endpoints import FRONTS
@@ -60,11 +60,10 @@ def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bo
 
 def forget(connection: Connection, asks: Sequence[str]) -> None:
     """Take requests back that nobody was told of: saving them ended in StoreDown, so that they may be there or not."""
-    for some in chunks(asks):
-        waiting = select(requests.c.ask).where(requests.c.ask.in_(some), is_pending).with_for_update()
-        found = list(connection.scalars(waiting))
-        connection.execute(delete(bodies).where(bodies.c.ask.in_(found)))
-        connection.execute(delete(requests).where(requests.c.ask.in_(found)))
+    waiting = select(requests.c.ask).where(among(connection, requests.c.ask, asks), is_pending).with_for_update()
+    found = connection.scalars(waiting).all()
+    connection.execute(delete(bodies).where(among(connection, bodies.c.ask, found)))
+    connection.execute(delete(requests).where(among(connection, requests.c.ask, found)))
 
 
 def load(connection: Connection, ask: str) -> Request | None:
@@ -75,22 +74,15 @@ def load(connection: Connection, ask: str) -> Request | None:
 
 def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]:
     """Those of the requests whose bodies are there, by their `ask`, answered ones included."""
-    found = {}
-    for some in chunks(list(asks)):
-        for read in connection.execute(_READ.where(requests.c.ask.in_(some))):
-            found[read.ask] = _pending(read)
-    return found
+    reads = connection.execute(_READ.where(among(connection, requests.c.ask, list(asks)))).all()
+    return {read.ask: _pending(read) for read in reads}
 
 
 def payers(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, Request]:
     """The requests of rows as far as a charge needs them: whose they are, where they went, not what they said."""
-    found = {}
-    for some in chunks(positions):
-        these = job_rows.c.job_id == job_id, job_rows.c.position.in_(some)
-        for position, model, request_id, *fields in connection.execute(_PAYER.where(*these)):
-            named = dict(zip(_PAYING, fields, strict=True))
-            found[position] = Request(id=request_id, body=b"", prompt=Prompt(model=model), **named)
-    return found
+    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.position, positions)
+    reads = connection.execute(_PAYER.where(*these)).all()
+    return {position: _payer(model, request_id, fields) for position, model, request_id, *fields in reads}
 
 
 def backlog(connection: Connection, owner: str, until: float) -> int:
@@ -139,23 +131,21 @@ def take_over(connection: Connection, owner: str, limit: int) -> Orphans:
         .with_for_update(skip_locked=True)
     )
     rides = {read.ask: read.rides for read in connection.execute(orphans)}
-    for some in chunks(list(rides)):
-        connection.execute(update(requests).where(requests.c.ask.in_(some)).values(owner=owner))
+    connection.execute(update(requests).where(among(connection, requests.c.ask, list(rides))).values(owner=owner))
     adrift = load_many(connection, [ask for ask, rides_on in rides.items() if not rides_on])
     return Orphans(taken=len(rides), adrift=tuple(adrift[ask] for ask in rides if ask in adrift))
 
 
 def requeue(connection: Connection, asks: Sequence[str], owner: str | None) -> None:
     """Take pending requests out of their jobs, for this owner to find them another lane."""
-    for some in chunks(asks):
-        free = update(requests).where(requests.c.ask.in_(some), is_pending)
-        connection.execute(free.values(job_id=None, owner=owner))
+    free = update(requests).where(among(connection, requests.c.ask, asks), is_pending)
+    connection.execute(free.values(job_id=None, owner=owner))
 
 
 def set_lane(connection: Connection, asks: Sequence[str], lane: Lane) -> None:
     """They travel by another lane from now on: rescued, or refused by the Batch API."""
-    for some in chunks(asks):
-        connection.execute(update(requests).where(requests.c.ask.in_(some)).values(lane=lane, rescue_at=None))
+    these = among(connection, requests.c.ask, asks)
+    connection.execute(update(requests).where(these).values(lane=lane, rescue_at=None))
 
 
 def cancel(connection: Connection, tenant: str, request_id: str) -> str | None:
@@ -209,6 +199,13 @@ def body_row(request: Request) -> dict[str, Any]:
     return {"ask": request.ask, "body": request.body, "rest": _encode(rest)}
 
 
+def restored(body: bytes, rest: bytes, prompt: Prompt | None = None) -> Request:
+    """A request from its row in `bodies`; `prompt`: in place of what wire reads from its body."""
+    request = _rest.decode(rest)
+    prompt = FRONTS[request.endpoint].read(body).prompt if prompt is None else prompt
+    return msgspec.structs.replace(request, body=body, prompt=prompt)
+
+
 def readable(text: str) -> str:
     """The text as a column can hold it: PostgreSQL's have no NUL. What is exact stands in `bodies`."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -244,11 +241,13 @@ _READ = select(
 ).join(bodies, bodies.c.ask == requests.c.ask)
 
 
+def _payer(model: str, request_id: str, fields: Sequence[Any]) -> Request:
+    return Request(id=request_id, body=b"", prompt=Prompt(model=model), **dict(zip(_PAYING, fields, strict=True)))
+
+
 def _pending(read: Any) -> Pending:
-    rest = _rest.decode(read.rest)
-    prompt = FRONTS[rest.endpoint].read(read.body).prompt
     return Pending(
-        request=msgspec.structs.replace(rest, body=read.body, prompt=prompt),
+        request=restored(read.body, read.rest),
         lane=read.lane,
         job_id=read.job_id,
         attempts=read.attempts,

@@ -19,6 +19,7 @@ from batchway.store import answers, events, jobs, learnt, requests
 from batchway.store.answers import Result
 from batchway.store.events import Told
 from batchway.store.jobs import OpenRow
+from batchway.store.tables import PENDING
 
 UNCERTAIN = ("submitting", "submit_unknown")
 """States in which a create call is under way, or may have been accepted."""
@@ -98,9 +99,11 @@ def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[
     one_each: dict[str, Result] = {}
     for result in results:
         one_each.setdefault(result.ask, result)
-    ended = _end_rows(connection, held.job.id, list(one_each.values()))
-    new = [result for ask, result in one_each.items() if ask in ended]
-    return list(zip(new, answers.add(connection, new), strict=True))
+    rows = jobs.open_rows(connection, held.job.id, list(one_each))
+    new = [result for ask, result in one_each.items() if ask in rows]
+    _end_rows(connection, held.job.id, new)
+    waiting = {ask: row for ask, row in rows.items() if row.status == PENDING}
+    return list(zip(new, answers.end(connection, new, waiting), strict=True))
 
 
 def _fail(draft: _Draft, write: Fail) -> None:
@@ -136,7 +139,7 @@ def _requeue(draft: _Draft, write: Requeue) -> None:
 
 def _reroute(draft: _Draft, _write: Reroute) -> None:
     asks = [row.ask for row in draft.take()]
-    jobs.set_rows(draft.connection, draft.step.job.id, asks, jobs.REQUEUED)
+    jobs.end_rows(draft.connection, draft.step.job.id, asks, jobs.REQUEUED)
     requests.requeue(draft.connection, asks, draft.step.reroute_to)
     found = requests.load_many(draft.connection, asks)
     draft.rerouted += [found[ask] for ask in asks if ask in found]
@@ -170,7 +173,8 @@ def _require_berth(connection: Connection, job: Job, berth: Berth) -> None:
         raise Occupied(f"{enqueued} tokens of the model are enqueued, {berth.enqueued} may be")
 
 
-def _end_rows(connection: Connection, job_id: str, results: Sequence[Result]) -> set[str]:
+def _end_rows(connection: Connection, job_id: str, results: Sequence[Result]) -> None:
     done = [result.ask for result in results if isinstance(result.outcome, Answer)]
     failed = [result.ask for result in results if not isinstance(result.outcome, Answer)]
-    return jobs.set_rows(connection, job_id, done, "done") | jobs.set_rows(connection, job_id, failed, "failed")
+    jobs.end_rows(connection, job_id, done, "done")
+    jobs.end_rows(connection, job_id, failed, "failed")
