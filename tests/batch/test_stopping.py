@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, func, select
-from tests.batch.lane import ONE_JOB, Lane, open_lane, questions
-from tests.gate import chat
+from tests.batch.lane import ONE_JOB, Lane, open_lane, own_answer, questions
+from tests.gate import chat, check_fault
 
 from batchway.core.commands import Save
 from batchway.engine.intake import Identity
@@ -70,6 +71,48 @@ async def test_what_waits_in_a_window_when_the_gateway_stops_is_in_a_job_when_it
 
     async with open_lane(tmp_path, batch_size=100, flush_interval=600, **SAME) as lane:
         await all_answered(lane, TWENTY)
+
+
+@pytest.mark.parametrize("window", [{"batch_size": 1}, {"batch_size": 100, "flush_interval": 600}])
+async def test_who_waits_for_a_batch_does_not_hold_up_the_stop(tmp_path: Path, window: dict[str, Any]) -> None:
+    """Its batch takes longer than any shutdown: it is told that its request goes on, and where."""
+    text = "told before it is late"
+    async with open_lane(tmp_path, drain_timeout=600, **window, **SAME) as lane:
+        lane.fault("delay", seconds=30, endpoint="batches.retrieve")
+        waiting = asyncio.create_task(lane.gate.post(named(text)))
+        async with asyncio.timeout(20):
+            while "pending" not in (await lane.gate.http.get(f"/requests/{text.replace(' ', '-')}")).text:
+                await asyncio.sleep(0.02)
+            await lane.gate.gateway.engine.drain()
+            told = await waiting
+    check_fault(told, 503, "stopping")
+    assert (told.headers["retry-after"], "x-should-retry" in told.headers) == ("1", False), "the same id attaches"
+
+    async with open_lane(tmp_path, **(window | SAME | {"flush_interval": 0.1})) as lane:
+        assert own_answer(text, await lane.gate.post(named(text)))
+        assert lane.billed == 1
+
+
+async def test_who_waits_without_an_id_is_told_not_to_ask_anew(tmp_path: Path) -> None:
+    text = "no id of its own"
+    async with open_lane(tmp_path, drain_timeout=600, batch_size=1, **SAME) as lane:
+        lane.fault("delay", seconds=30, endpoint="batches.retrieve")
+        waiting = asyncio.create_task(lane.ask(text))
+        async with asyncio.timeout(20):
+            while not lane.gate.sandbox.faults.armed[0].applied:
+                await asyncio.sleep(0.02)
+            await lane.gate.gateway.engine.drain()
+            told = await waiting
+    check_fault(told, 503, "goes_on")
+    assert told.headers["x-should-retry"] == "false", "an SDK's own retry would be paid again"
+    place = f"/requests/{told.headers['x-batchway-request-id']}"
+    assert told.headers["x-batchway-request-id"] in told.json()["error"]["message"]
+
+    async with open_lane(tmp_path, batch_size=1, **SAME) as lane, asyncio.timeout(20):
+        while (found := (await lane.gate.http.get(place)).json())["status"] == "pending":
+            await asyncio.sleep(0.02)
+        assert f": {text} " in found["response"]["choices"][0]["message"]["content"]
+        assert lane.billed == 1
 
 
 async def test_what_is_ours_on_disk_and_in_nobodys_hands_finds_its_way(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ BatchwayError
         ├── NotServed         501  this gateway is not set up for it (no store, another dialect)
         ├── Unconfigured      503  the gateway has no key for the provider
         ├── Stopping          503  shutting down: send it to another replica or try again
+        ├── GoesOn            503  shutting down: the request is on disk and goes on without us
         ├── WaitOver          504  the caller's own ?timeout= ran out; the request goes on
         ├── DeadlinePassed    504  on_deadline=fail and the deadline came
         └── Internal          500  a defect of batchway
@@ -257,6 +258,15 @@ class Stopping(Ours):
     status = 503
     code = "stopping"
     passing = True
+
+
+class GoesOn(Ours):
+    """The gateway is shutting down, and the request is on disk and goes on without it: whoever asks anew, not by its
+    id, has it done and billed twice."""
+
+    status = 503
+    code = "goes_on"
+    billed = "unknown"
 
 
 class WaitOver(Ours):

@@ -122,6 +122,10 @@ class Seats:
             if seat.waiting and seat.flight is None and (seat.elsewhere or (in_jobs and seat.job is not None))
         ]
 
+    def away(self) -> list[Seat]:
+        """Those that are seen to elsewhere, and for which nothing is done here."""
+        return [seat for seat in self._by_lead.values() if seat.away and seat.flight is None]
+
     def __len__(self) -> int:
         """Callers who wait."""
         return len(self._by_ask)

@@ -1,7 +1,6 @@
 """One HTTP exchange over bare ASGI: a body read within bounds, a response sent, and the headers that say what it is."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from itertools import chain
 from typing import Any
 
 from batchway.core.cost import dollars
@@ -31,10 +30,8 @@ class Gone(Exception):
 
 
 def read_headers(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name; of one given twice, the last. All are decoded in one piece: an SDK sends twenty,
-    and no line break can be in them (the parser sees to that)."""
-    texts = b"\n".join(chain.from_iterable(scope["headers"])).decode("latin-1").split("\n")
-    return dict(zip(texts[::2], texts[1::2], strict=False))
+    """The headers by lower-case name; of one given twice, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int) -> bytes:
@@ -134,6 +131,6 @@ def fault_headers(fault: Fault, request_id: str | None, *, retries: bool = True)
     if fault.retry_after is not None:
         # Whole seconds, rounded up: SDKs read the header as a number, some only as an integer.
         headers.append((b"retry-after", b"%d" % max(1, -int(-fault.retry_after // 1))))
-    if fault.whose == "theirs" and (retries or not fault.passing or fault.billed == "unknown"):
+    if fault.billed == "unknown" or (fault.whose == "theirs" and (retries or not fault.passing)):
         headers.append((b"x-should-retry", b"false"))
     return headers

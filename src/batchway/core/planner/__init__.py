@@ -143,6 +143,7 @@ def _time_passed(plan: Plan, _fact: facts.TimePassed) -> None:
 def _stop(plan: Plan, _fact: facts.Stopping) -> None:
     plan.stopping = True
     routing.leave_window(plan, plan.batcher.flush(plan.now))
+    leaving.hand_over(plan)
 
 
 HANDLERS: Mapping[type, Callable[..., None]] = {

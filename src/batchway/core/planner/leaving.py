@@ -47,6 +47,17 @@ def cancel_abandoned(plan: Plan, seat: Seat) -> None:
         sending.cancel_unwanted(plan, seat)
 
 
+def hand_over(plan: Plan) -> None:
+    """We stop: whoever waits for what goes on in a job or in another process is told so, and not kept for nothing."""
+    for seat in plan.seats.away():
+        told = f"The gateway is shutting down; request '{seat.request.id}' goes on, on disk: ask for it by its id."
+        for caller in plan.seats.close(seat):
+            # The same id attaches, so that an SDK's own retry does no harm; without it, it would be paid again.
+            safe = caller.named and caller.id == seat.request.id
+            refusal = errors.Stopping(told, retry_after=1.0) if safe else errors.GoesOn(told)
+            plan.out.append(Refuse(request=caller, fault=refusal.fault, why="it goes on, on disk", on_disk=True))
+
+
 def deadline_passed(plan: Plan, ask: str) -> None:
     seat = plan.seats.of(ask)
     if seat is None:

@@ -100,6 +100,9 @@ def saved(plan: Plan, fact: facts.Saved) -> None:
         seat.on_disk = True
         leaving.acknowledge(plan, seat)
         _depart(plan, seat)
+        if plan.stopping:
+            leave_window(plan, plan.batcher.flush(plan.now))
+            leaving.hand_over(plan)
 
 
 def not_saved(plan: Plan, fact: facts.NotSaved) -> None:
