@@ -21,14 +21,13 @@ def check(body: bytes, max_depth: int) -> None:
 
     Only opening brackets are counted at first; the exact depth is looked at when there are enough to reach it.
     """
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError as error:
-            raise BadRequest(
-                f"The body is not valid UTF-8 (byte {error.start}); send JSON encoded as UTF-8.", code="invalid_utf8"
-            ) from error
-    if body.count(b"{") + body.count(b"[") > max_depth and depth(body) > max_depth:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"The body is not valid UTF-8 (byte {error.start}); send JSON encoded as UTF-8.", code="invalid_utf8"
+        ) from error
+    if len(body.translate(None, _NOT_OPENING)) > max_depth and depth(body) > max_depth:
         raise BadRequest(
             f"The JSON is nested deeper than {max_depth} levels; flatten it, or raise max_json_depth.",
             code="json_too_deep",
@@ -52,6 +51,7 @@ def _all_but(kept: bytes) -> bytes:
     return bytes(sorted(set(range(256)) - set(kept)))
 
 
+_NOT_OPENING = _all_but(b"{[")
 _NOT_BRACKETS = _all_but(b"{}[]")
 
 

@@ -1,6 +1,5 @@
 """How a request says the way it wants to go: body fields or `x-batchway-*` headers, read into `Hints`."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from math import isfinite
@@ -53,7 +52,6 @@ class HintFields(Struct):
     on_deadline: OnDeadline | UnsetType | None = UNSET
 
 
-_is_hint = re.compile(re.escape(HEADER_PREFIX)).match
 _NAMES_IN_ORDER = HintFields.__struct_fields__
 _NOTHING = (UNSET,) * len(_NAMES_IN_ORDER)
 _tags_text = msgspec.json.Decoder(dict[str, object])
@@ -75,12 +73,15 @@ def from_body(body: HintFields) -> tuple[Hints, tuple[str, ...]]:
 
 def from_headers(headers: Mapping[str, str]) -> Hints:
     """The hints among these headers (names in lower case). `idempotency-key` is the same as `request_id`."""
-    given: dict[str, object] = {_hint_of(name): headers[name] for name in filter(_is_hint, headers)}
+    if HEADER_PREFIX not in "\n".join(headers) and "idempotency-key" not in headers:
+        return NO_HINTS
+    given: dict[str, object] = {}
+    for name, text in headers.items():
+        if name.startswith(HEADER_PREFIX):
+            given[_hint_of(name)] = text
     if "idempotency-key" in headers:
         _check_id("idempotency-key", headers["idempotency-key"])
         given.setdefault("request_id", headers["idempotency-key"])
-    if not given:
-        return NO_HINTS
     for name, allowed in ALLOWED.items():
         if name in given and given[name] not in allowed:
             raise _not_allowed(HEADER_PREFIX + name.replace("_", "-"), given[name], allowed)

@@ -5,7 +5,6 @@ from functools import lru_cache
 from math import floor
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
 
 from batchway.core.types import Fault, Via
 from batchway.wire import body, chat
@@ -25,22 +24,6 @@ def _to_the_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class _Ours(Struct):
-    """Our fields."""
-
-    request_id: str
-    provider: str
-    routed_via: Via
-    batch_id: str | None
-    completed_at: str
-    status: str = "completed"
-    error: None = None
-    content: str | UnsetType | None = UNSET
-
-
-_NAMES = tuple([f'"{name}"'.encode() for name in _Ours.__struct_fields__ if name != "content"])
-
-
 def envelope(
     answer: bytes,
     *,
@@ -52,21 +35,18 @@ def envelope(
     with_content: bool,
 ) -> bytes:
     """A chat.completion with our fields at its top level; the provider's others stay byte for byte."""
-    content = chat.content(answer) if with_content else UNSET
-    ours = _encode(
-        _Ours(
-            request_id=request_id,
-            provider=provider,
-            routed_via=via,
-            batch_id=batch_id,
-            completed_at=instant(completed_at),
-            content=content,
-        )
-    )
-    if with_content or any(map(answer.__contains__, _NAMES)):
-        return body.join(body.fields(answer) | body.fields(ours))
-    # Mostly none of our names is anywhere in it: ours follow its own, of which its choices are one.
-    return b"%b,%b" % (answer.rstrip()[:-1], ours[1:])
+    ours = {
+        "request_id": request_id,
+        "status": "completed",
+        "provider": provider,
+        "routed_via": via,
+        "batch_id": batch_id,
+        "completed_at": instant(completed_at),
+        "error": None,
+    }
+    if with_content:
+        ours["content"] = chat.content(answer)
+    return _encode(body.fields(answer) | ours)
 
 
 def pending(request_id: str) -> bytes:
