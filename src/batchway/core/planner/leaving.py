@@ -50,6 +50,8 @@ def cancel_abandoned(plan: Plan, seat: Seat) -> None:
 def hand_over(plan: Plan) -> None:
     """We stop: whoever waits for what goes on in a job or in another process is told so, and not kept for nothing."""
     for seat in plan.seats.away():
+        if seat.request.ask in plan.ended:
+            continue  # Its answer is being written down.
         told = f"The gateway is shutting down; request '{seat.request.id}' goes on, on disk: ask for it by its id."
         for caller in plan.seats.close(seat):
             # The same id attaches, so that an SDK's own retry does no harm; without it, it would be paid again.
