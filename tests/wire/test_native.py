@@ -7,12 +7,15 @@ import pytest
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Fault
-from batchway.wire import body, native
+from batchway.wire import body, chat, native
 
-ANSWER = (
+RECEIVED = (
     b'{"id":"c1","x_new":{"a":[1.50, 1e2,"\\u00e9"]},"choices":[ {"index":0,"message":{"content":"hi"}} ],'
     b'"status":"theirs","error":{"old":1},"created":1}'
 )
+
+
+ANSWER = chat.answer(RECEIVED, 0.0).body
 
 
 def enveloped(answer: bytes = ANSWER, **how: Any) -> bytes:
@@ -41,9 +44,21 @@ def test_our_fields_are_added_and_win() -> None:
 
 
 def test_the_providers_fields_keep_their_bytes() -> None:
-    before, after = body.fields(ANSWER), body.fields(enveloped())
+    before, after = body.fields(RECEIVED), body.fields(enveloped())
     for name in ("id", "x_new", "choices", "created"):
         assert bytes(after[name]) == bytes(before[name])
+
+
+def test_no_name_is_there_twice() -> None:
+    pairs = json.loads(enveloped(with_content=True), object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+    assert sorted(pairs) == sorted({*pairs}), "readers differ on which of the two holds"
+    assert set(chat.OUR_FIELDS) == set(pairs) - {"id", "x_new", "choices", "created"}
+
+
+def test_an_answer_without_our_names_stays_as_it_came() -> None:
+    received = b' {"choices" : [],\n "id":1}\n'
+    assert chat.answer(received, 0.0).body is received
+    assert json.loads(enveloped(received))["id"] == 1
 
 
 def test_a_batch_is_named() -> None:

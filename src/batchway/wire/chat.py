@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
-from batchway.wire.body import given, parse
+from batchway.wire.body import fields, given, join, parse
 from batchway.wire.hints import HintFields, from_body, refusal
 from batchway.wire.reading import Reading
 from batchway.wire.sse import Frame
@@ -191,7 +191,25 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-class _Completion(Struct):
+class _OurFields(Struct):
+    """What `wire.native.envelope` says on a completion; a provider's own fields of these names give way to it."""
+
+    request_id: Raw | UnsetType = UNSET
+    status: Raw | UnsetType = UNSET
+    provider: Raw | UnsetType = UNSET
+    routed_via: Raw | UnsetType = UNSET
+    batch_id: Raw | UnsetType = UNSET
+    completed_at: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+    content: Raw | UnsetType = UNSET
+
+
+OUR_FIELDS = _OurFields.__struct_fields__
+_ours = attrgetter(*OUR_FIELDS)
+_NONE_OF_OURS = (UNSET,) * len(OUR_FIELDS)
+
+
+class _Completion(_OurFields, kw_only=True):
     choices: list[_Choice]
     usage: ChatUsage | None = None
     service_tier: str | None = None
@@ -203,6 +221,8 @@ _completion = msgspec.json.Decoder(_Completion)
 def answer(body: bytes, now: float) -> Answer:
     """Read a chat.completion. Raises msgspec.DecodeError when it is not one."""
     completion = _completion.decode(body)
+    if _ours(completion) != _NONE_OF_OURS:
+        body = join({name: value for name, value in fields(body).items() if name not in OUR_FIELDS})
     return Answer(
         body=body,
         usage=usage_of(completion.usage, completion.service_tier) if completion.usage else None,

@@ -5,6 +5,7 @@ from functools import lru_cache
 from math import floor
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from batchway.core.types import Fault, Via
 from batchway.wire import body, chat
@@ -24,6 +25,19 @@ def _to_the_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+class _Ours(Struct, kw_only=True):
+    """Our fields; a completion has none of these names itself (`wire.chat.answer`)."""
+
+    request_id: str
+    status: str = "completed"
+    provider: str
+    routed_via: Via
+    batch_id: str | None
+    completed_at: str
+    error: None = None
+    content: str | UnsetType | None = UNSET
+
+
 def envelope(
     answer: bytes,
     *,
@@ -34,19 +48,16 @@ def envelope(
     completed_at: float,
     with_content: bool,
 ) -> bytes:
-    """A chat.completion with our fields at its top level; the provider's others stay byte for byte."""
-    ours = {
-        "request_id": request_id,
-        "status": "completed",
-        "provider": provider,
-        "routed_via": via,
-        "batch_id": batch_id,
-        "completed_at": instant(completed_at),
-        "error": None,
-    }
-    if with_content:
-        ours["content"] = chat.content(answer)
-    return _encode(body.fields(answer) | ours)
+    """A chat.completion with our fields at the end of its own, which stay byte for byte."""
+    ours = _Ours(
+        request_id=request_id,
+        provider=provider,
+        routed_via=via,
+        batch_id=batch_id,
+        completed_at=instant(completed_at),
+        content=chat.content(answer) if with_content else UNSET,
+    )
+    return b"%b,%b" % (answer.rstrip()[:-1], _encode(ours)[1:])
 
 
 def pending(request_id: str) -> bytes:
