@@ -1,6 +1,7 @@
-"""Ingest: reads the results of a batch as they stream in, and stores what they settle in small transactions."""
+"""Ingest: reads the results of a batch, and stores what they settle in small transactions, in the order of the rows."""
 
 from collections.abc import Callable
+from tempfile import TemporaryFile
 
 import structlog
 
@@ -8,14 +9,14 @@ from batchway.core.errors import Refusal, UpstreamMalformed
 from batchway.core.job import Tally, facts
 from batchway.core.job.commands import Ingest
 from batchway.core.types import Answer, Fault
+from batchway.engine.spool import Spool
 from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
 
-GROUP = 2000
-"""Rows written in one transaction, at most: acceptance never waits long for one. Results come in any order, so the more
-of them are written together, the fewer pages of the store are written again and again."""
+GROUP = 500
+"""Rows written in one transaction, at most: acceptance never waits long for one."""
 
 HEAVY = 4 << 20
-"""Bytes of results that are written at once, however few rows they are: a result of any size takes little memory."""
+"""Bytes of results that are written at once, or little more: however large they are, they take little memory."""
 
 LONGEST = 256 << 20
 """Bytes that one result line may have."""
@@ -53,24 +54,30 @@ class Reading:
         self._reached = reached
         self._tally = Tally(held.job, last=action.last)
         self._waiting: list[tuple[int, Answer | Fault]] = []
+        self._weight = 0
 
     async def read(self) -> facts.Ingested | facts.IngestFailed:
-        """Read all sources to their end. Raises Fenced."""
-        try:
-            fault = await self._read_sources()
-            await self._write()
-        except Refusal as refusal:
-            fault = refusal.fault
+        """Read all sources to their end; what was read until one broke is stored too. Raises Fenced."""
+        with TemporaryFile() as file:
+            spool = Spool(file, self._held.job.submit_tag)
+            try:
+                fault = await self._read_sources(spool)
+            except Refusal as refusal:
+                fault = refusal.fault
+            try:
+                await self._store_lines(spool)
+            except Refusal as refusal:
+                fault = refusal.fault
         done, failed = await self._store.count(self._held.job.id)
         if fault is not None:
             return facts.IngestFailed(fault=fault, done=done, failed=failed)
         return self._tally.ingested(done=done, failed=failed)
 
-    async def _read_sources(self) -> Fault | None:
+    async def _read_sources(self, spool: Spool) -> Fault | None:
         for source in self._action.sources:
             after: str | None = None
             while True:
-                read = await self._read_page(self._dialect.encode_results(source, after))
+                read = await self._read_page(self._dialect.encode_results(source, after), spool)
                 if isinstance(read, Fault):
                     return read
                 if read is None or read == after:
@@ -79,7 +86,7 @@ class Reading:
                 after = read
         return None
 
-    async def _read_page(self, outgoing: Outgoing) -> str | Fault | None:
+    async def _read_page(self, outgoing: Outgoing, spool: Spool) -> str | Fault | None:
         """What the next page is asked by; None: that was all."""
         async with self._sender.stream(outgoing) as incoming:
             if incoming.status >= 300:
@@ -93,12 +100,19 @@ class Reading:
                 if unread > LONGEST:
                     raise UpstreamMalformed(f"A result line is longer than {LONGEST} bytes.")
                 for line in lines:
-                    await self._take(line)
+                    spool.put(line)
             for line in reader.end():
-                await self._take(line)
+                spool.put(line)
             return reader.after
 
-    async def _take(self, line: bytes) -> None:
+    async def _store_lines(self, spool: Spool) -> None:
+        for line in spool.lines():
+            self._take(line)
+            if len(self._waiting) >= GROUP or self._weight >= HEAVY:
+                await self._write()
+        await self._write()
+
+    def _take(self, line: bytes) -> None:
         """A line that cannot be read harms only itself: its row is missing, and asked for again."""
         try:
             result = self._dialect.read_result(line, self._held.job, self._now())
@@ -109,13 +123,12 @@ class Reading:
         meaning, position = self._tally.take(result)
         if meaning == "settles" and result.outcome is not None:
             self._waiting.append((position, result.outcome))
-            if len(self._waiting) >= GROUP:
-                await self._write()
+            self._weight += len(line)
 
     async def _write(self) -> None:
         if not self._waiting:
             return
-        group, self._waiting = self._waiting, []
+        group, self._waiting, self._weight = self._waiting, [], 0
         self._reached("land.before")
         landings = await self._store.land(self._held, group)
         if landings is None:
