@@ -39,6 +39,34 @@ def test_sqlites_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
+def test_sqlites_pages_hold_bodies_and_a_file_of_before_keeps_its_own(tmp_path: Path) -> None:
+    before = sqlite3.connect(tmp_path / "before.db")
+    before.executescript("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; CREATE TABLE x (y)")
+    before.close()
+    sizes = []
+    for name in ("before.db", "new.db"):
+        engine = make_engine(read_url(str(tmp_path / name)), writes=True, size=1)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE z (y)"))
+            sizes.append(ask(connection, "PRAGMA page_size"))
+        engine.dispose()
+
+    assert sizes == [4096, 8192]
+
+
+def test_how_others_in_this_process_write_a_bool_stays(tmp_path: Path) -> None:
+    bools = (bool, sqlite3.PrepareProtocol)
+    before = sqlite3.adapters.pop(bools, None)
+    sqlite3.register_adapter(bool, str)
+    try:
+        make_engine(read_url(str(tmp_path / "store.db")), writes=True, size=1).dispose()
+        assert sqlite3.adapters[bools] is str
+    finally:
+        del sqlite3.adapters[bools]
+        if before is not None:
+            sqlite3.adapters[bools] = before
+
+
 @pytest.mark.parametrize(
     ("given", "driver", "database"),
     [

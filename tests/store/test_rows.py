@@ -47,6 +47,14 @@ def test_only_what_is_new_is_added(connection: Connection) -> None:
     assert lessons(connection) == {"a": ("first", 0.5), "b": (ODD, 0.5)}
 
 
+def test_only_what_is_new_of_many_is_added(connection: Connection) -> None:
+    insert_new_rows(connection, learnt, [lesson("50", "first"), lesson("99", "first")])
+    insert_new_rows(connection, learnt, [lesson(str(number), ODD) for number in range(100)])
+    found = lessons(connection)
+    assert len(found) == 100
+    assert {name for name, said in found.items() if said != (ODD, 0.5)} == {"50", "99"}
+
+
 def test_no_rows_are_no_statement(connection: Connection) -> None:
     insert_rows(connection, learnt, [])
     insert_new_rows(connection, learnt, [])

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine
 
 from batchway.store.connections import make_engine, read_url
 from batchway.store.failures import StoreDown, opening, translated
-from batchway.store.grouping import Operation
 from batchway.store.migrations import STEPS, Step, migrate
 from batchway.store.posts import Gap, Post, Posts, Room
 from batchway.store.writer import Writer
@@ -86,14 +85,14 @@ class Database:
         after StoreDown, where the server went away during the commit.
         """
         self._refuse_if_closed()
-        result: Result = await self._writer.submit(Operation(do, given))
+        result: Result = await self._writer.submit(do, given)
         return result
 
     async def write_each(self, do: Callable[[Connection, list[Item]], Sequence[Result] | None], item: Item) -> Result:
         """As `write`, for an operation that takes many items at once and returns a result for each, or None: the items
         that wait become one call. The way for what comes by the thousand."""
         self._refuse_if_closed()
-        result: Result = await self._writer.submit(Operation(do, (item,), each=True))
+        result: Result = await self._writer.submit(do, (item,), each=True)
         return result
 
     def post(
@@ -101,7 +100,7 @@ class Database:
     ) -> bool:
         """Write it behind. `kept`: it outlasts a store that is down. False: there is no room, and it is lost."""
         self._refuse_if_closed()
-        accepted = self._posts.put(Post(do=do, item=item, size=size, kept=kept))
+        accepted = self._posts.put(Post(do, (item,), each=True, size=size, kept=kept))
         self._writer.wake()
         return accepted
 

@@ -7,18 +7,17 @@ lost, and so is what exceeds the room. What is lost is counted in a `Gap`, which
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any
 
 from msgspec import Struct
+
+from batchway.store.grouping import Operation
 
 MIB = 1 << 20
 
 
-class Post(Struct, frozen=True, kw_only=True, gc=False):
-    """One item that an operation over items, `do(connection, items)`, is to write."""
+class Post(Operation, frozen=True, kw_only=True, gc=False):
+    """An operation that nobody waits for."""
 
-    do: Callable[..., Any]
-    item: Any
     size: int
     """Bytes that it holds in memory, roughly."""
     kept: bool
@@ -81,10 +80,11 @@ class Posts:
     def put(self, post: Post) -> bool:
         """Let it wait. False if there is no room: then it is lost, and counted."""
         with self._lock:
-            if self._held[post.kept] + post.size > self._room[post.kept]:
+            held = self._held[post.kept] + post.size
+            if held > self._room[post.kept]:
                 self._lose(post, "the store did not keep up")
                 return False
-            self._held[post.kept] += post.size
+            self._held[post.kept] = held
             self._waiting.append(post)
             return True
 
@@ -96,7 +96,7 @@ class Posts:
             return taken, gap
 
     def settled(self, posts: Sequence[Post]) -> None:
-        """They are on disk."""
+        """They are on disk, or refused."""
         with self._lock:
             for post in posts:
                 self._held[post.kept] -= post.size
@@ -115,7 +115,6 @@ class Posts:
     def refused(self, post: Post, reason: str) -> None:
         """The store will not have it: a defect, which is not tried again."""
         with self._lock:
-            self._held[post.kept] -= post.size
             self._lose(post, reason)
 
     def abandon(self, reason: str) -> Gap | None:

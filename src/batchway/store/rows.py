@@ -6,6 +6,7 @@ to write down a request (bench/store.py).
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -16,11 +17,17 @@ from batchway.store.connections import insert_new
 
 Rows = Sequence[Mapping[str, Any]]
 
+TOGETHER = 32
+"""Rows in one statement of SQLite: beginning and ending one costs as much as a row of ten values. The values of so many
+stay below the 999 that its old versions take."""
+
 
 class _Statement(Struct, frozen=True):
     """An INSERT in the words of one database, and what it takes of a row."""
 
-    text: str
+    one: str
+    many: str | None
+    """Of `TOGETHER` rows, where values go by their places."""
     values: Callable[[Mapping[str, Any]], Any]
 
 
@@ -37,7 +44,14 @@ def insert_new_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def _execute(connection: Connection, statement: _Statement, rows: Rows) -> None:
-    connection.exec_driver_sql(statement.text, list(map(statement.values, rows)))
+    values = list(map(statement.values, rows))
+    if statement.many is not None:
+        groups = [values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER)]
+        values = groups.pop() if len(values) % TOGETHER else []
+        if groups:
+            connection.exec_driver_sql(statement.many, [tuple(chain.from_iterable(group)) for group in groups])
+    if values:
+        connection.exec_driver_sql(statement.one, values)
 
 
 @lru_cache(maxsize=64)
@@ -51,7 +65,10 @@ def _new(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Statement:
 
 
 def _written(statement: Insert, dialect: Dialect, names: tuple[str, ...]) -> _Statement:
-    compiled = statement.compile(dialect=dialect, column_keys=list(names))
-    order: Sequence[str] | None = getattr(compiled, "positiontup", None)
-    # Values go by their places in SQLite, by their names in PostgreSQL.
-    return _Statement(str(compiled), dict if order is None else itemgetter(*order))
+    one = statement.compile(dialect=dialect, column_keys=list(names))
+    order: Sequence[str] | None = getattr(one, "positiontup", None)
+    if order is None:
+        # PostgreSQL's driver takes values by their names, and many rows by itself.
+        return _Statement(str(one), None, dict)
+    many = statement.values([dict.fromkeys(names)] * TOGETHER).compile(dialect=dialect)
+    return _Statement(str(one), str(many), itemgetter(*order))

@@ -1,7 +1,7 @@
 """The writer: one thread that commits everything that came while it was committing, and wakes its loop once for it."""
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -23,8 +23,9 @@ LINGER = 0.1
 requests."""
 
 
-class _Write(Struct, frozen=True, gc=False):
-    operation: Operation
+class _Write(Operation, frozen=True, kw_only=True, gc=False):
+    """An operation that somebody waits for."""
+
     future: "Future[Any]"
 
 
@@ -58,10 +59,10 @@ class Writer:
         """Operations that somebody waits for and that are not begun."""
         return self._arrived.qsize()
 
-    def submit(self, operation: Operation) -> "Future[Any]":
-        """Do this; the future ends when it is on disk, or with the error."""
+    def submit(self, do: Callable[..., Any], given: tuple[Any, ...], *, each: bool = False) -> "Future[Any]":
+        """Do this operation; the future ends when it is on disk, or with the error."""
         future: Future[Any] = self._loop.create_future()
-        self._arrived.put(_Write(operation, future))
+        self._arrived.put(_Write(do, given, each, future=future))
         return future
 
     def wake(self) -> None:
@@ -117,8 +118,7 @@ class Writer:
         """One transaction: the writes, and the posts unless the writes are to find out first if the store is back."""
         probing = self.down is not None and writes
         posts, gap = ([], None) if probing else self._posts.take(GROUP)
-        operations = [write.operation for write in writes]
-        operations += [Operation(post.do, (post.item,), each=True) for post in posts]
+        operations: list[Operation] = [*writes, *posts]
         if gap is not None:
             operations.append(Operation(add_gap, (gap,)))
         if not operations:
@@ -134,7 +134,7 @@ class Writer:
         if self.down is not None:
             self._posts.give_back(posts, gap, str(self.down))
             return
-        self._posts.settled([post for post, outcome in zip(posts, outcomes, strict=True) if outcome.error is None])
+        self._posts.settled(posts)
         for post, outcome in zip(posts, outcomes, strict=True):
             if outcome.error is not None:
                 self._posts.refused(post, type(outcome.error).__name__)
