@@ -4,6 +4,7 @@ All run together first, without savepoints, since failures are rare. If one fail
 runs again behind a savepoint of its own. So an operation may run twice, and must do nothing but use its connection.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def commit(engine: Engine, operations: Sequence[Operation]) -> list[Outcome]:
     """Do all in one transaction. Outcomes with a result are on disk when this returns."""
     try:
         with engine.begin() as connection:
-            return [Outcome(result) for result in _together(connection, operations)]
+            return list(map(Outcome, _together(connection, operations)))
     except Exception as error:  # noqa: BLE001  # Whatever it is, it belongs to those who asked.
         if is_down(error):
             return [Outcome(error=as_raised(error)) for _ in operations]
@@ -47,36 +48,28 @@ def commit(engine: Engine, operations: Sequence[Operation]) -> list[Outcome]:
 def _together(connection: Connection, operations: Sequence[Operation]) -> list[Any]:
     """The results in order. Operations of one kind are done where the first of them stands."""
     results: list[Any] = [None] * len(operations)
-    for do, places in _by_kind(operations):
-        if operations[places[0]].each:
-            items = [operations[place].given[0] for place in places]
-            for place, result in zip(places, _results(do(connection, items), len(items)), strict=True):
-                results[place] = result
-        else:
+    for (do, each), places in _by_kind(operations).items():
+        if not each:
             for place in places:
                 results[place] = do(connection, *operations[place].given)
+        elif (returned := do(connection, [operations[place].given[0] for place in places])) is not None:
+            for place, result in zip(places, returned, strict=True):
+                results[place] = result
     return results
 
 
-def _by_kind(operations: Sequence[Operation]) -> list[tuple[Callable[..., Any], list[int]]]:
-    kinds: dict[tuple[Callable[..., Any], bool], list[int]] = {}
+def _by_kind(operations: Sequence[Operation]) -> dict[tuple[Callable[..., Any], bool], list[int]]:
+    kinds: dict[tuple[Callable[..., Any], bool], list[int]] = defaultdict(list)
     for place, operation in enumerate(operations):
-        kinds.setdefault((operation.do, operation.each), []).append(place)
-    return [(do, places) for (do, _), places in kinds.items()]
+        kinds[operation.do, operation.each].append(place)
+    return kinds
 
 
 def _alone(connection: Connection, operation: Operation) -> Outcome:
     try:
         with connection.begin_nested():
-            if not operation.each:
-                return Outcome(operation.do(connection, *operation.given))
-            return Outcome(_results(operation.do(connection, [operation.given[0]]), 1)[0])
+            return Outcome(_together(connection, [operation])[0])
     except Exception as error:
         if is_down(error):
             raise
         return Outcome(error=as_raised(error))
-
-
-def _results(returned: Any, count: int) -> Sequence[Any]:
-    """What an operation over items gave for each: it returns one result per item, or None for all."""
-    return [None] * count if returned is None else returned

@@ -161,5 +161,7 @@ def _settle(writes: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
 
 def _down(outcomes: Sequence[Outcome]) -> StoreDown | None:
     """Why nothing was written, if nothing was: one operation alone may fail as if the store were down."""
-    errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, StoreDown)]
-    return errors[0] if errors and len(errors) == len(outcomes) else None
+    first = outcomes[0].error
+    if isinstance(first, StoreDown) and all(isinstance(outcome.error, StoreDown) for outcome in outcomes):
+        return first
+    return None
