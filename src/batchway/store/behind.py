@@ -1,12 +1,13 @@
 """Written behind: requests that were answered before they were written down, and charges, both in groups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import structs
+from sqlalchemy import Connection
 
-from batchway.core.commands import Reply
-from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
+from batchway.core.commands import Refuse, Reply
+from batchway.core.types import Charge, Fault, Lane, Request, Via
 from batchway.store import answers, charges
 from batchway.store.answers import Record, Result
 from batchway.store.database import Database
@@ -17,7 +18,7 @@ Recording = Literal["all", "metadata", "none"]
 """What is kept of requests that need not be durable: everything, all but what was said, or only what they cost."""
 
 OVERHEAD = 500
-"""Bytes that an item holds in memory beside its bodies."""
+"""Bytes that an item holds in memory beside what was asked and said."""
 
 _LANES: dict[Via, Lane] = {"flex": "flex", "batch": "batch"}
 
@@ -35,41 +36,52 @@ class StoreBehind:
 
     def answered(self, reply: Reply) -> None:
         """See `ports.Behind`. What a cache gave again is not written twice: its equal is on disk."""
-        result = Result(
-            ask=reply.request.ask,
-            outcome=reply.answer,
-            via=reply.via,
-            finished_at=self._now(),
-            batch_id=reply.batch_id,
-            packed=reply.packed,
-            cost=reply.cost,
-            saved=reply.saved,
-            why=reply.why,
-        )
-        self._post(reply.request, result, reply.answer, bodies=reply.via != "cache")
+        self._post(reply, len(reply.answer.body))
 
     def refused(self, request: Request, fault: Fault, why: str) -> None:
         """See `ports.Behind`."""
-        result = Result(ask=request.ask, outcome=fault, via="direct", finished_at=self._now(), why=why)
-        self._post(request, result, fault, bodies=True)
+        self._post(Refuse(request=request, fault=fault, why=why), len(fault.body or b""))
 
-    def _post(self, request: Request, result: Result, outcome: Answer | Fault, *, bodies: bool) -> None:
-        if self._record == "none":
-            return
+    def _post(self, ending: Reply | Refuse, said: int) -> None:
+        """Rows are made of it where they are written: in the writer's thread, many at a time."""
+        if self._record != "none":
+            held = OVERHEAD + ending.request.size + said
+            self._database.post(self._write, (ending, self._now()), size=held)
+
+    def _write(self, connection: Connection, endings: Sequence[tuple[Reply | Refuse, float]]) -> None:
+        answers.record(connection, [self._recorded(ending, at) for ending, at in endings])
+
+    def _recorded(self, ending: Reply | Refuse, at: float) -> Record:
+        request = ending.request
         if request.named:
             # Its id belongs to the one on disk: neither a twin of that takes it, nor what was refused unsaved.
             request = structs.replace(request, id=request.ask, named=False)
-        bodies = bodies and self._record == "all" and request.retention != "none"
+        result = _result(ending, at)
         entry = Entry(
             request=request,
             lane=_LANES.get(result.via, "direct"),
             owner=None,
             retention=kept_seconds(request, self._retention),
         )
-        record = Record(entry=entry, result=result, bodies=bodies)
-        held = OVERHEAD + (request.size + len(outcome.body or b"") if bodies else 0)
-        self._database.post(answers.record, record, size=held)
+        bodies = self._record == "all" and request.retention != "none" and result.via != "cache"
+        return Record(entry=entry, result=result, bodies=bodies)
 
     def charged(self, charge: Charge) -> None:
         """See `ports.Behind`."""
         self._database.post(charges.book, charge, size=OVERHEAD, kept=True)
+
+
+def _result(ending: Reply | Refuse, at: float) -> Result:
+    if isinstance(ending, Refuse):
+        return Result(ask=ending.request.ask, outcome=ending.fault, via="direct", finished_at=at, why=ending.why)
+    return Result(
+        ask=ending.request.ask,
+        outcome=ending.answer,
+        via=ending.via,
+        finished_at=at,
+        batch_id=ending.batch_id,
+        packed=ending.packed,
+        cost=ending.cost,
+        saved=ending.saved,
+        why=ending.why,
+    )
