@@ -11,8 +11,8 @@ from datetime import date
 
 from batchway.assemble import load_settings
 from batchway.core.commands import Reply
-from batchway.core.events import Answered, Charged
-from batchway.core.types import Answer, Charge, Request, Usage
+from batchway.core.events import Answered
+from batchway.core.types import Answer, Request, Usage
 from batchway.simulate.shadow import make_shadow
 from batchway.wire import chat
 
@@ -31,14 +31,13 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings({}, environment={}).settings
     for kind in ("all", "mixed"):
-        events = [_events(number, kind == "mixed") for number in range(options.requests)]
+        events = [_event(number, kind == "mixed") for number in range(options.requests)]
         for profile in ("saver", "batcher"):
             shadow = make_shadow(settings, profile, date(2026, 11, 27))
-            charged, answered = shadow.hears[Charged], shadow.hears[Answered]
+            answered = shadow.hears[Answered]
             began = time.process_time()
-            for charge, answer in events:
-                charged(charge)
-                answered(answer)
+            for event in events:
+                answered(event)
             each = (time.process_time() - began) / options.requests * 1e6
             found = shadow.report()
             verdict = "reached" if each <= LIMIT else "NOT REACHED"
@@ -49,7 +48,7 @@ def main() -> None:
             )
 
 
-def _events(number: int, mixed: bool) -> tuple[Charged, Answered]:
+def _event(number: int, mixed: bool) -> Answered:
     at = 1_795_780_800.0 + number / PER_SECOND
     fields = {"stream": True} if mixed and number % 3 == 0 else {}
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"Where is my parcel {number}?"}]
@@ -68,25 +67,9 @@ def _events(number: int, mixed: bool) -> tuple[Charged, Answered]:
         fingerprint=f"f{number}",
         asked_at=at,
     )
-    charge = Charge(
-        call_id=f"c{number}",
-        request_id=request.id,
-        tenant="default",
-        key="default",
-        provider="openai",
-        model="gpt-4o-mini",
-        via="direct",
-        usage=usage,
-        cost=COST,
-        counterfactual=COST,
-        at=at + 1,
-    )
     answer = Answer(body=b"{}", usage=usage, finished_at=at + 1)
     reply = Reply(request=request, answer=answer, via="direct", why="direct", cost=COST, saved=0)
-    answered = Answered(
-        at=at + 1, request=request, via="direct", cost=COST, saved=0, seconds=1.0, reply=reply, reason="direct"
-    )
-    return Charged(at=at + 1, charge=charge, on_disk=False, reason="direct"), answered
+    return Answered(reply, at + 1)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Doing:
             CallSent: lambda event: self._note(event, self._call(event.call_id), event.lane, event.ids, event.attempt),
             Joined: lambda event: self._note(event, self._call(event.call_id), event.request_id),
             Charged: self._charged,
-            Answered: lambda event: self._note(event, event.request.id, event.via, event.cost, event.saved),
+            Answered: lambda event: self._note(event, event.request.id, event.via, event.reply.cost, event.reply.saved),
             Refused: lambda event: self._note(event, event.request.id, event.fault.code),
         }
 

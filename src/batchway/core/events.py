@@ -2,7 +2,8 @@
 only listen to these; nobody else tells them anything.
 
 An event is the image of a command (`tell`) or of a fact about a call or a caller, so none can be forgotten: what the
-planner decided is what is told.
+planner decided is what is told. Those that come with every request hold what they are the image of, and show it: to
+copy it out cost more than all who listen.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from batchway.core import commands
+from batchway.core.facts import Failed, Finished
 from batchway.core.job import Job
 from batchway.core.types import Charge, Fault, Lane, Request, Usage, Via
 
@@ -35,18 +37,38 @@ class CallSent(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     reason: str
 
 
-class CallEnded(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+class CallEnded(Struct, frozen=True, tag=True, gc=False):
     """A call came back, well or not."""
 
+    call: commands.Call
+    fact: Finished | Failed
+    sent_at: float
     at: float
-    call_id: str
-    provider: str
-    model: str
-    lane: Lane
-    seconds: float
-    usage: Usage | None
-    fault: Fault | None
-    reason: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.at - self.sent_at
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it cost in tokens, where that is known."""
+        if isinstance(self.fact, Failed):
+            return None
+        if len(self.fact.answers) != 1:
+            return self.fact.usage
+        answer = self.fact.answers[0]
+        return None if isinstance(answer, Fault) else answer.usage
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why it failed; None: it was answered."""
+        return self.fact.fault if isinstance(self.fact, Failed) else None
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return "answered" if self.fault is None else self.fault.message
 
 
 class Joined(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -75,17 +97,31 @@ class JobFormed(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     reason: str
 
 
-class Answered(Struct, frozen=True, kw_only=True, tag=True, gc=False):
+class Answered(Struct, frozen=True, tag=True, gc=False):
     """A caller has its answer."""
 
-    at: float
-    request: Request
-    via: Via
-    cost: int | None
-    saved: int | None
-    seconds: float
     reply: commands.Reply
-    reason: str
+    at: float
+
+    @property
+    def request(self) -> Request:
+        """Whose it is."""
+        return self.reply.request
+
+    @property
+    def via(self) -> Via:
+        """How it was answered."""
+        return self.reply.via
+
+    @property
+    def seconds(self) -> float:
+        """Since it was asked."""
+        return self.at - self.reply.request.asked_at
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return self.reply.why
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -123,13 +159,21 @@ class Cancelled(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     reason: str
 
 
-class Charged(Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A charge was booked. `on_disk`: it is there already."""
+class Charged(Struct, frozen=True, tag=True, gc=False):
+    """A charge was booked."""
 
+    book: commands.Book
     at: float
-    charge: Charge
-    on_disk: bool
-    reason: str
+
+    @property
+    def charge(self) -> Charge:
+        """What was booked."""
+        return self.book.charge
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return self.book.why
 
 
 class JobMoved(Struct, frozen=True, kw_only=True, tag=True):
@@ -188,19 +232,6 @@ Event = (
 )
 
 
-def _answered(command: commands.Reply, at: float) -> Answered:
-    return Answered(
-        at=at,
-        request=command.request,
-        via=command.via,
-        cost=command.cost,
-        saved=command.saved,
-        seconds=at - command.request.asked_at,
-        reply=command,
-        reason=command.why,
-    )
-
-
 def _refused(command: commands.Refuse, at: float) -> Refused:
     seconds = at - command.request.asked_at
     return Refused(
@@ -225,10 +256,6 @@ def _call_sent(command: commands.Call, at: float) -> CallSent:
         attempt=command.attempt,
         reason=command.why,
     )
-
-
-def _charged(command: commands.Book, at: float) -> Charged:
-    return Charged(at=at, charge=command.charge, on_disk=command.on_disk, reason=command.why)
 
 
 def _acknowledged(command: commands.Acknowledge, at: float) -> Acknowledged:
@@ -257,12 +284,12 @@ def _waits(command: commands.Look | commands.Fit | commands.Save | commands.Keep
 
 
 TOLD: Mapping[type, tuple[type, Callable[..., Event]]] = {
-    commands.Reply: (Answered, _answered),
+    commands.Reply: (Answered, Answered),
     commands.Refuse: (Refused, _refused),
     commands.Acknowledge: (Acknowledged, _acknowledged),
     commands.Record: (Unclaimed, _unclaimed),
     commands.Call: (CallSent, _call_sent),
-    commands.Book: (Charged, _charged),
+    commands.Book: (Charged, Charged),
     commands.Join: (Joined, _joined),
     commands.Cancel: (Cancelled, _cancelled),
     commands.FormJob: (JobFormed, _job_formed),

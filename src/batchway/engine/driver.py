@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from typing import Any, Protocol, Self
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchway.core import facts
 from batchway.core.commands import (
@@ -32,7 +32,7 @@ from batchway.core.commands import (
 from batchway.core.errors import Refusal, Stopping, wordless
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
-from batchway.core.types import Fault, Request, Usage, Via
+from batchway.core.types import Request, Via
 from batchway.engine import keeping
 from batchway.engine.calls import Calls
 from batchway.engine.fitting import Count, fit
@@ -408,22 +408,9 @@ class Engine:
         if underway is None:
             return
         call = underway.call
-        fault = fact.fault if isinstance(fact, facts.Failed) else None
-        if fault is not None and any(request.retention == "none" for request in call.requests):
-            fault = wordless(fault)
-        self.publish(
-            CallEnded(
-                at=now,
-                call_id=call.call_id,
-                provider=call.requests[0].provider,
-                model=call.requests[0].prompt.model,
-                lane=call.lane,
-                seconds=now - underway.sent_at,
-                usage=_usage(fact),
-                fault=fault,
-                reason=fault.message if fault else "answered",
-            )
-        )
+        if isinstance(fact, facts.Failed) and any(request.retention == "none" for request in call.requests):
+            fact = structs.replace(fact, fault=wordless(fact.fault))
+        self.publish(CallEnded(call, fact, underway.sent_at, now))
 
 
 def _heard(listeners: Sequence[Listener]) -> dict[type, list[Callable[..., None]]]:
@@ -433,13 +420,3 @@ def _heard(listeners: Sequence[Listener]) -> dict[type, list[Callable[..., None]
         for event, hear in listener.hears.items():
             heard.setdefault(event, []).append(hear)
     return heard
-
-
-def _usage(fact: facts.Finished | facts.Failed) -> Usage | None:
-    """What the call cost in tokens."""
-    if isinstance(fact, facts.Failed):
-        return None
-    if len(fact.answers) != 1:
-        return fact.usage
-    answer = fact.answers[0]
-    return None if isinstance(answer, Fault) else answer.usage

@@ -6,6 +6,7 @@ import structlog
 
 from batchway.core.errors import wordless
 from batchway.core.events import Answered, CallEnded, CallSent, Cancelled, Joined, Refused
+from batchway.core.facts import Failed
 
 
 class Log:
@@ -31,14 +32,15 @@ class Log:
         }
 
     def _ended(self, event: CallEnded) -> None:
-        fault = event.fault
-        if fault is not None:
+        if isinstance(event.fact, Failed):
+            fault, call = event.fact.fault, event.call
             fault = fault if self._quotes else wordless(fault)
+            request = call.requests[0]
             self._log.warning(
                 "call failed",
-                call_id=event.call_id,
-                provider=event.provider,
-                model=event.model,
+                call_id=call.call_id,
+                provider=request.provider,
+                model=request.prompt.model,
                 status=fault.status,
                 code=fault.code,
                 billed=fault.billed,

@@ -39,5 +39,5 @@ class Recorder:
             self._behind.refused(ending.request, ending.fault, ending.why)
 
     def _on_charged(self, event: Charged) -> None:
-        if not event.on_disk:
-            self._behind.charged(event.charge)
+        if not event.book.on_disk:
+            self._behind.charged(event.book.charge)

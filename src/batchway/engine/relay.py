@@ -210,7 +210,7 @@ class Relay:
         return {Answered: self._on_answered, Unclaimed: self._on_unclaimed}
 
     def _on_answered(self, event: Answered) -> None:
-        self.note(event.request, event.reply.answer)
+        self.note(event.reply.request, event.reply.answer)
 
     def _on_unclaimed(self, event: Unclaimed) -> None:
         if isinstance(event.ending, Reply):

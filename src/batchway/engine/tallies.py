@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from batchway.core.events import Answered, CallEnded, Charged
+from batchway.core.facts import Finished
 from batchway.core.settlement import OVERHEAD
 from batchway.core.types import Charge
 
@@ -88,14 +89,17 @@ class Tallies:
         return found
 
     def _answered(self, event: Answered) -> None:
-        self.answers.add(event.seconds, (event.request.provider, event.via))
+        reply = event.reply
+        request = reply.request
+        self.answers.add(event.at - request.asked_at, (request.provider, reply.via))
 
     def _call_ended(self, event: CallEnded) -> None:
-        outcome = "answered" if event.fault is None else "refused" if event.fault.healthy else "failed"
-        self.calls.add(event.seconds, (event.provider, event.lane, outcome))
+        call, fact = event.call, event.fact
+        outcome = "answered" if isinstance(fact, Finished) else "refused" if fact.fault.healthy else "failed"
+        self.calls.add(event.at - event.sent_at, (call.requests[0].provider, call.lane, outcome))
 
     def _charged(self, event: Charged) -> None:
-        charge = event.charge
+        charge = event.book.charge
         sums = self.charges.get((charge.provider, charge.model, charge.via)) or self._sums(charge)
         sums.charges += 1
         if charge.request_id == OVERHEAD:

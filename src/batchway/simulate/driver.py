@@ -39,7 +39,7 @@ from batchway.core.events import TOLD, Accepted, CallEnded, Event
 from batchway.core.facts import Fact, Failed, Finished
 from batchway.core.planner import Planner
 from batchway.core.rescue import RescueRule
-from batchway.core.types import Fault, Request
+from batchway.core.types import Request
 from batchway.engine.fitting import Count, fit_now
 from batchway.ports import Listener
 from batchway.simulate.jobs import Jobs
@@ -182,7 +182,8 @@ class Simulation:
         if underway is None:
             return  # It was cancelled.
         if CallEnded in self._heard:
-            self.publish(_ended(*underway, fact, now))
+            call, sent_at = underway
+            self.publish(CallEnded(call, fact, sent_at, now))
         self.tell(fact)
 
     def _cancel(self, cancel: Cancel) -> None:
@@ -224,27 +225,6 @@ def fitted(command: Fit, count: Count) -> facts.Fitted:
 
 def _nothing(_command: Command) -> None:
     """The planner knows it, and the listeners hear of it."""
-
-
-def _ended(call: Call, sent_at: float, fact: Finished | Failed, now: float) -> CallEnded:
-    fault: Fault | None = None
-    if isinstance(fact, Failed):
-        fault, usage = fact.fault, None
-    elif len(fact.answers) != 1:
-        usage = fact.usage
-    else:
-        usage = fact.answers[0].usage
-    return CallEnded(
-        at=now,
-        call_id=call.call_id,
-        provider=call.requests[0].provider,
-        model=call.requests[0].prompt.model,
-        lane=call.lane,
-        seconds=now - sent_at,
-        usage=usage,
-        fault=fault,
-        reason=fault.message if fault else "answered",
-    )
 
 
 def _heard(listeners: Sequence[Listener]) -> dict[type, list[Callable[..., None]]]:

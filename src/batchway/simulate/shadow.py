@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 
 from batchway.assemble.policies import defaults_of
 from batchway.core.analysis import analyse
+from batchway.core.commands import Reply
 from batchway.core.cost import dollars
 from batchway.core.events import Answered, Charged, Refused
 from batchway.core.packing_fit import LONGEST_ANSWER
@@ -136,17 +137,18 @@ class Shadow:
     def _answered(self, event: Answered) -> None:
         if self._waiting:
             self._rehearse(event.at)
-        cost, usage = event.cost, event.reply.answer.usage
+        reply = event.reply
+        cost, usage = reply.cost, reply.answer.usage
         if cost is None or usage is None:
             return
         self._requests += 1
         self._paid += cost
-        if not self._is_touched(event, usage):
+        if not self._is_touched(reply, usage):
             return
         self._touched += 1
         self._touched_paid += cost
-        if self._is_drawn(event.request):
-            self._take(self._fill(event.request), usage, event)
+        if self._is_drawn(reply.request):
+            self._take(self._fill(reply.request), usage, event)
 
     def _is_drawn(self, request: Request) -> bool:
         """Whether it is one of those that are rehearsed."""
@@ -158,13 +160,13 @@ class Shadow:
         self._drawn += 1
         return self._drawn <= FIRST
 
-    def _is_touched(self, event: Answered, usage: Usage) -> bool:
+    def _is_touched(self, reply: Reply, usage: Usage) -> bool:
         """Whether the other policy could make a difference to it, as far as is seen at a glance."""
-        if event.via not in _CALLED and not self._reuses:
+        if reply.via not in _CALLED and not self._reuses:
             return False
-        if self._packs_alone and (usage.output > LONGEST_ANSWER or _goes_alone(event.request)):
+        if self._packs_alone and (usage.output > LONGEST_ANSWER or _goes_alone(reply.request)):
             return False
-        return self._fill.touch(event.request)
+        return self._fill.touch(reply.request)
 
     def _take(self, other: Request, usage: Usage, event: Answered) -> None:
         """Keep what a rehearsal needs."""
@@ -197,7 +199,7 @@ class Shadow:
             usage=usage,
             seconds=event.seconds if event.via == "direct" else None,
         )
-        self._would.expect(other.ask, event.cost or 0, event.seconds)
+        self._would.expect(other.ask, event.reply.cost or 0, event.seconds)
         self._taken += 1
         heappush(self._waiting, (other.asked_at, self._taken, recorded))
 
