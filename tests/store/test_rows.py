@@ -31,7 +31,9 @@ def test_many_rows_and_one(connection: Connection) -> None:
 def test_columns_go_by_their_names(connection: Connection) -> None:
     insert_rows(connection, learnt, [dict(reversed(lesson("a", "x", 1.0).items()))])
     insert_rows(connection, learnt, [lesson("b", "y", 2.0)])
-    assert lessons(connection) == {"a": ("x", 1.0), "b": ("y", 2.0)}
+    many = {str(number): ("z", number / 8) for number in range(40)}
+    insert_rows(connection, learnt, [dict(reversed(lesson(name, *said).items())) for name, said in many.items()])
+    assert lessons(connection) == many | {"a": ("x", 1.0), "b": ("y", 2.0)}
 
 
 def test_what_may_not_be_there_twice_is_refused(connection: Connection) -> None:

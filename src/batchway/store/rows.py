@@ -23,52 +23,49 @@ stay below the 999 that its old versions take."""
 
 
 class _Statement(Struct, frozen=True):
-    """An INSERT in the words of one database, and what it takes of a row."""
+    """An INSERT of a row in the words of one database, and what it takes of that."""
 
-    one: str
-    many: str | None
-    """Of `TOGETHER` rows, where values go by their places."""
+    text: str
     values: Callable[[Mapping[str, Any]], Any]
+    by_place: bool
+    """In SQLite; PostgreSQL's driver takes values by their names, and many rows by itself."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Add rows, all of the same columns. Raises sqlalchemy.exc.IntegrityError where one may not be there twice."""
     if rows:
-        _execute(connection, _any(connection.dialect, table, tuple(rows[0])), rows)
+        _execute(connection, table, rows, new=False)
 
 
 def insert_new_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Add rows, all of the same columns; those that are there already stay as they are."""
     if rows:
-        _execute(connection, _new(connection.dialect, table, tuple(rows[0])), rows)
+        _execute(connection, table, rows, new=True)
 
 
-def _execute(connection: Connection, statement: _Statement, rows: Rows) -> None:
-    values = list(map(statement.values, rows))
-    if statement.many is not None:
+def _execute(connection: Connection, table: Table, rows: Rows, *, new: bool) -> None:
+    kind = connection.dialect, table, tuple(rows[0]), new
+    one = _one(*kind)
+    values = list(map(one.values, rows))
+    if one.by_place and len(values) >= TOGETHER:
         groups = [values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER)]
         values = groups.pop() if len(values) % TOGETHER else []
-        if groups:
-            connection.exec_driver_sql(statement.many, [tuple(chain.from_iterable(group)) for group in groups])
+        connection.exec_driver_sql(_many(*kind), [tuple(chain.from_iterable(group)) for group in groups])
     if values:
-        connection.exec_driver_sql(statement.one, values)
+        connection.exec_driver_sql(one.text, values)
 
 
 @lru_cache(maxsize=64)
-def _any(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Statement:
-    return _written(insert(table), dialect, names)
+def _one(dialect: Dialect, table: Table, names: tuple[str, ...], new: bool) -> _Statement:
+    compiled = _insert(dialect, table, new).compile(dialect=dialect, column_keys=list(names))
+    order: Sequence[str] | None = getattr(compiled, "positiontup", None)
+    return _Statement(str(compiled), dict if order is None else itemgetter(*order), order is not None)
 
 
 @lru_cache(maxsize=64)
-def _new(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Statement:
-    return _written(insert_new(dialect, table).on_conflict_do_nothing(), dialect, names)
+def _many(dialect: Dialect, table: Table, names: tuple[str, ...], new: bool) -> str:
+    return str(_insert(dialect, table, new).values([dict.fromkeys(names)] * TOGETHER).compile(dialect=dialect))
 
 
-def _written(statement: Insert, dialect: Dialect, names: tuple[str, ...]) -> _Statement:
-    one = statement.compile(dialect=dialect, column_keys=list(names))
-    order: Sequence[str] | None = getattr(one, "positiontup", None)
-    if order is None:
-        # PostgreSQL's driver takes values by their names, and many rows by itself.
-        return _Statement(str(one), None, dict)
-    many = statement.values([dict.fromkeys(names)] * TOGETHER).compile(dialect=dialect)
-    return _Statement(str(one), str(many), itemgetter(*order))
+def _insert(dialect: Dialect, table: Table, new: bool) -> Insert:
+    return insert_new(dialect, table).on_conflict_do_nothing() if new else insert(table)
