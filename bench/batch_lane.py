@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
@@ -68,13 +68,16 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.batch_lane", description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--batch-size", type=int, default=BATCH, help="requests in a window")
+    parser.add_argument("--flush-interval", type=float, default=WINDOW, help="seconds that a window waits")
     parser.add_argument("--peer", action=argparse.BooleanOptionalAction, default=True, help="autobatcher as well")
     parser.add_argument("--folder", type=Path, help="where the store lies: the disk that is measured")
     options = parser.parse_args()
+    window = {"BATCHWAY_BATCH_SIZE": options.batch_size, "BATCHWAY_FLUSH_INTERVAL": options.flush_interval}
     with tempfile.TemporaryDirectory(prefix="bench-lane-", dir=options.folder) as folder:
         place = Path(folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            print(runner.run(gateway(place, options.requests)).line("batchway, by 202"), flush=True)
+            print(runner.run(gateway(place, options.requests, window)).line("batchway, by 202"), flush=True)
             if options.peer:
                 _install()
                 served = runner.run(peer_server(place, options.requests))
@@ -83,9 +86,9 @@ def main() -> None:
             print(peer(place, options.requests).line(f"autobatcher {VERSION}, client"), flush=True)
 
 
-async def gateway(place: Path, number: int) -> Measured:
-    """The gateway, asked for so many."""
-    with _sandbox(place) as provider, _gateway(place, provider) as running:
+async def gateway(place: Path, number: int, window: Mapping[str, float]) -> Measured:
+    """The gateway, asked for so many. `window`: the settings of its windows."""
+    with _sandbox(place) as provider, _gateway(place, provider, window) as running:
         await _listening(provider)
         await _listening(running)
         began, before = time.perf_counter(), running.cpu_seconds()
@@ -180,18 +183,17 @@ def _sandbox(place: Path) -> AbstractContextManager[Running]:
     return _batchway(place, "sandbox", {})
 
 
-def _gateway(place: Path, provider: Running) -> AbstractContextManager[Running]:
+def _gateway(place: Path, provider: Running, window: Mapping[str, float]) -> AbstractContextManager[Running]:
     settings = {
         "OPENAI_API_KEY": "sandbox-key",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{provider.address.port}/openai/v1",
         "BATCHWAY_DATABASE_URL": str(place / "store.db"),
         "BATCHWAY_UNSAFE_STORE": "true",
         "BATCHWAY_LOG_LEVEL": "warning",
-        "BATCHWAY_BATCH_SIZE": str(BATCH),
-        "BATCHWAY_FLUSH_INTERVAL": str(WINDOW),
         "BATCHWAY_POLL_INTERVAL": str(POLL),
         "BATCHWAY_SETTLE": "1",
     }
+    settings |= {name: str(value) for name, value in window.items()}
     return _batchway(place, "start", settings)
 
 

@@ -159,11 +159,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, database_url: str, *, seconds: float = 0.3) -> AsyncIterator[World]:
-    """A sandbox whose batches take so long."""
+async def world(folder: Path, database_url: str, *, seconds: float = 0.3, **options: Any) -> AsyncIterator[World]:
+    """A sandbox (of these options) whose batches take so long."""
     import time
 
-    sandbox = Sandbox(now=time.time, sleep=asyncio.sleep, batch_schedule=lasting(seconds))
+    sandbox = Sandbox(now=time.time, sleep=asyncio.sleep, batch_schedule=lasting(seconds), **options)
     async with simulated.serve(simulated.app(sandbox)) as upstream:
         made = World(sandbox, upstream, folder, database_url)
         yield made

@@ -12,7 +12,7 @@ from batchway.core.types import Answer, Fault
 from batchway.engine.spool import Spool
 from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
 
-GROUP = 500
+GROUP = 1000
 """Rows written in one transaction, at most: acceptance never waits long for one."""
 
 HEAVY = 4 << 20

@@ -1,7 +1,7 @@
 """What a job wants done at its provider, done: each action becomes HTTP calls, and what came of them a fact."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -13,8 +13,11 @@ from batchway.core.job.commands import CancelBatch, DeleteFiles, List, Poll, Upl
 from batchway.core.types import Fault, Request
 from batchway.ports import BatchDialect, Incoming, JobStore, Outgoing, OutgoingRows, Sender
 
-PAGE = 500
-"""Rows that are read and written into an upload at a time."""
+PAGE = 1000
+"""Rows that are read and written into an upload at a time, at most."""
+
+HEAVY = 4 << 20
+"""Bytes of rows of middling size that are read at a time."""
 
 PAGES = 100
 """Pages of a listing, at most: ten thousand batches."""
@@ -70,11 +73,7 @@ class JobCalls:
 
     async def _measure(self, job: Job, dialect: BatchDialect) -> int:
         """Bytes of all lines, exactly: what is formed knows a bound only."""
-        size, after = 0, -1
-        while rows := await self._store.rows(job, after, PAGE):
-            size += sum([len(line) for line in await asyncio.to_thread(_lines, dialect, job, rows)])
-            after = rows[-1][0]
-        return size
+        return sum([len(line) async for lines in self._pages(job, dialect) for line in lines])
 
     async def submit(
         self, job: Job, dialect: BatchDialect, timeout: float, clear: Callable[[], Awaitable[bool]]
@@ -117,14 +116,18 @@ class JobCalls:
 
     async def _write_rows(self, file: BinaryIO, job: Job, dialect: BatchDialect, outgoing: OutgoingRows) -> None:
         file.write(outgoing.before)
-        after = -1
-        while rows := await self._store.rows(job, after, PAGE):
-            lines = await asyncio.to_thread(_lines, dialect, job, rows)
-            if after >= 0:
-                file.write(outgoing.between)
-            file.write(outgoing.between.join(lines))
-            after = rows[-1][0]
+        between = b""
+        async for lines in self._pages(job, dialect):
+            file.write(between + outgoing.between.join(lines))
+            between = outgoing.between
         file.write(outgoing.after)
+
+    async def _pages(self, job: Job, dialect: BatchDialect) -> AsyncIterator[Sequence[bytes]]:
+        """All lines, some at a time."""
+        some, after = max(1, min(PAGE, HEAVY * job.n // max(1, job.size))), -1
+        while rows := await self._store.rows(job, after, some):
+            yield await asyncio.to_thread(_lines, dialect, job, rows)
+            after = rows[-1][0]
 
     async def list(self, job: Job, dialect: BatchDialect, action: List) -> facts.JobFact:
         """Batches of the account back to a time."""
