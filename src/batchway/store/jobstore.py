@@ -85,8 +85,9 @@ class StoreJobs:
         """See `ports.JobStore`."""
         positions = [position for position, _ in outcomes]
         payers = await self._database.read(requests.payers, held.job.id, positions)
+        now, why = self._now(), f"its batch {held.job.provider_batch_id}"
         results = [
-            self._result(held.job, position, payers[position], outcome)
+            self._result(held.job, position, payers[position], outcome, now, why)
             for position, outcome in outcomes
             if position in payers
         ]
@@ -143,13 +144,12 @@ class StoreJobs:
         """See `ports.JobStore`."""
         await self._database.write(learnt.add_turnarounds, [measured])
 
-    def _result(self, job: Job, position: int, asked: Request, outcome: Answer | Fault) -> Result:
+    def _result(self, job: Job, position: int, asked: Request, outcome: Answer | Fault, now: float, why: str) -> Result:
         """The outcome of a row as it is written. `asked`: as far as a charge needs it."""
         usage = None if isinstance(outcome, Fault) else outcome.usage
         cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
         if isinstance(outcome, Answer):
             usage = usage or UNTOLD
-        now = self._now()
         return Result(
             ask=asked.ask,
             outcome=outcome,
@@ -161,7 +161,7 @@ class StoreJobs:
             charges=tuple([command.charge for command in book(asked, job.id, "batch", usage, cost, worth, now)]),
             # Each row that may be paid twice has a call id of its own.
             late_call=custom_id(job.submit_tag, position),
-            why=f"its batch {job.provider_batch_id}",
+            why=why,
         )
 
 

@@ -1,6 +1,7 @@
 """Forming jobs: requests of one kind dealt out so that no job breaks a limit of its provider (failures.md #8)."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -38,34 +39,23 @@ def limits_of(terms: BatchTerms, enqueued: int | None) -> Limits:
 def deal(requests: Sequence[Request], limits: Limits) -> Iterator[Share]:
     """In their order, each job as full as it may be. A request that breaks a limit by itself goes alone: its provider
     judges it."""
+    bounds = (limits.requests, limits.size, limits.tokens, limits.inputs)
+    most, most_size, most_tokens, most_inputs = [inf if bound is None else bound for bound in bounds]
     taken: list[Request] = []
     size = tokens = inputs = 0
     for request in requests:
-        line, weight, texts = request.size + FRAMING, request.likely_tokens, _inputs(request)
-        full = (
-            _over(len(taken) + 1, limits.requests)
-            or _over(size + line, limits.size)
-            or _over(tokens + weight, limits.tokens)
-            or _over(inputs + texts, limits.inputs)
-        )
-        if taken and full:
-            yield together(taken)
-            taken, size, tokens, inputs = [], 0, 0, 0
-        taken.append(request)
+        line, weight = request.size + FRAMING, request.likely_tokens
+        texts = len(request.prompt.texts) if request.endpoint == "embeddings" else 0
         size, tokens, inputs = size + line, tokens + weight, inputs + texts
+        if taken and (len(taken) == most or size > most_size or tokens > most_tokens or inputs > most_inputs):
+            yield Share(requests=tuple(taken), size=size - line, tokens=tokens - weight)
+            taken, size, tokens, inputs = [], line, weight, texts
+        taken.append(request)
     if taken:
-        yield together(taken)
+        yield Share(requests=tuple(taken), size=size, tokens=tokens)
 
 
 def together(requests: Sequence[Request]) -> Share:
     """These in one job, whatever the limits."""
     size = sum([request.size + FRAMING for request in requests])
     return Share(requests=tuple(requests), size=size, tokens=sum([request.likely_tokens for request in requests]))
-
-
-def _inputs(request: Request) -> int:
-    return len(request.prompt.texts) if request.endpoint == "embeddings" else 0
-
-
-def _over(amount: int, limit: int | None) -> bool:
-    return limit is not None and amount > limit
