@@ -226,7 +226,7 @@ def _accepted(request_id: str) -> Headers:
 
 def path_of(request_id: str) -> str:
     """Where a request is looked up."""
-    return "/requests/" + quote(request_id, safe="")
+    return "/requests/" + (request_id if request_id.replace("-", "").isalnum() else quote(request_id, safe=""))
 
 
 def _names(taken: Taken, via: str, why: str) -> Headers:

@@ -7,7 +7,7 @@ from typing import get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Hints, OnDeadline, Optimize, Packing, Priority, Reuse, Strategy
@@ -29,7 +29,8 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
 }
 """The words that each choice of hint allows."""
 
-NAMES = frozenset(Hints.__struct_fields__)
+_HINTS = Hints.__struct_fields__
+NAMES = frozenset(_HINTS)
 """Body fields that are ours and never reach a provider."""
 
 
@@ -111,14 +112,13 @@ def _hint_of(header: str) -> str:
 def overlay(*layers: Hints) -> Hints:
     """One set of hints from several, the first that says something winning field by field."""
     spoken = [layer for layer in layers if layer is not NO_HINTS]
-    if len(spoken) < 2:
-        return spoken[0] if spoken else NO_HINTS
-    return Hints(
-        **{
-            name: next((value for layer in spoken if (value := getattr(layer, name)) is not None), None)
-            for name in Hints.__struct_fields__
-        }
-    )
+    if not spoken:
+        return NO_HINTS
+    *above, whole = spoken
+    for layer in reversed(above):
+        said = {name: value for name, value in zip(_HINTS, astuple(layer), strict=True) if value is not None}
+        whole = replace(whole, **said)
+    return whole
 
 
 def resolve_deadline(deadline: float | str | None, now: float) -> float | None:

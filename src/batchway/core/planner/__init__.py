@@ -28,7 +28,6 @@ Invariants, held by tests/core/test_planner_property.py:
 """
 
 from collections.abc import Callable, Mapping
-from math import inf
 
 from msgspec import Struct
 
@@ -98,9 +97,11 @@ class Planner:
         plan = self._plan
         if not (plan.timers or plan.batcher or plan.gate.held):
             return None
-        times = (plan.next_timer(), plan.batcher.deadline(), plan.gate.deadline())
-        earliest = min([inf if time is None else time for time in times])
-        return None if earliest == inf else earliest
+        earliest = plan.batcher.deadline()
+        for time in (plan.next_timer(), plan.gate.deadline()):
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        return earliest
 
     def awaited(self, *, in_jobs: bool) -> list[str]:
         """Requests that another process has and somebody here waits for; `in_jobs`: those in jobs too, which any
