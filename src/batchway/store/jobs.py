@@ -30,6 +30,9 @@ PROMISING = ("submitted", "ingesting")
 
 REQUEUED = "requeued"
 
+PIECE = 1000
+"""Rows of a new job that are made at a time: there may be fifty thousand of them."""
+
 UNREADABLE = 3600.0
 """Seconds after which a job whose row cannot be read is tried again."""
 
@@ -284,8 +287,10 @@ def decode(data: bytes) -> Job:
 def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
     fixed = {"id": job.id, "submit_tag": job.submit_tag, "created_at": job.created_at, "hidden": False, "fence": 0}
     connection.execute(insert(jobs).values(_columns(job) | fixed))
-    members = [{"job_id": job.id, "position": position, "ask": ask, "state": OPEN} for position, ask in enumerate(asks)]
-    insert_rows(connection, job_rows, members)
+    for first in range(0, len(asks), PIECE):
+        some = enumerate(asks[first : first + PIECE], first)
+        members = [{"job_id": job.id, "position": position, "ask": ask, "state": OPEN} for position, ask in some]
+        insert_rows(connection, job_rows, members)
     joined = update(requests).where(among(connection, requests.c.ask, asks), is_pending)
     connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
 
