@@ -13,18 +13,24 @@ from batchway.core.catalog import Catalog, Model, Rates, Step
 from batchway.core.cost import charged, cost, counterfactual, dollars, expected_cost, price_list, split
 from batchway.core.types import Lane, Prompt, Request, Usage
 
-LUNA = Rates(input=100_000, output=500_000, cached=10_000, cache_written=125_000)
-"""gpt-6-luna, direct: 0.1, 0.5, 0.01 and 0.125 USD per million tokens."""
+LUNA = Rates(input=100_000, output=500_000, cached=10_000, cache_written=125_000, cache_written_hour=200_000)
+"""gpt-6-luna, direct: 0.1, 0.5, 0.01 and 0.125 USD per million tokens; and a price for an hour in the cache."""
 
 tokens = st.integers(0, 2_000_000)
 prices = st.decimals(0, 100, places=6)
-rates = st.builds(Rates, **{field: st.integers(0, 10**8) for field in ("input", "output", "cached", "cache_written")})
+rates = st.builds(Rates, **{field: st.integers(0, 10**8) for field in Rates.__struct_fields__})
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     plain, cached, written = draw(tokens), draw(tokens), draw(tokens)
-    return Usage(input=plain + cached + written, cached=cached, cache_written=written, output=draw(tokens))
+    return Usage(
+        input=plain + cached + written,
+        cached=cached,
+        cache_written=written,
+        cache_written_hour=draw(st.integers(0, written)),
+        output=draw(tokens),
+    )
 
 
 def halved(given_rates: Rates, factor: int) -> tuple[Step, ...]:
@@ -71,6 +77,13 @@ def test_each_kind_of_token_has_its_rate() -> None:
     assert cost(usage, LUNA) == 300 * 100_000 + 600 * 10_000 + 100 * 125_000 + 50 * 500_000
 
 
+def test_what_is_kept_for_an_hour_has_a_rate_of_its_own_where_one_is_known() -> None:
+    usage = Usage(input=1000, cached=600, cache_written=100, cache_written_hour=30)
+    assert cost(usage, LUNA) == 300 * 100_000 + 600 * 10_000 + 70 * 125_000 + 30 * 200_000
+    assert cost(usage, replace(LUNA, cache_written_hour=None)) == cost(replace(usage, cache_written_hour=0), LUNA)
+    assert cost(usage, replace(LUNA, cache_written_hour=0)) == 300 * 100_000 + 600 * 10_000 + 70 * 125_000
+
+
 def test_more_cached_than_input_never_turns_negative() -> None:
     assert cost(Usage(input=5, cached=9), LUNA) == 9 * 10_000
 
@@ -86,18 +99,18 @@ def test_more_tokens_or_higher_rates_never_cost_less(usage: Usage, some: Rates) 
         assert cost(usage, Rates(**dearer)) >= base
 
 
-@given(usages(), prices, prices, prices, prices)
+@given(usages(), prices, prices, prices, prices, prices)
 def test_it_is_exact_against_decimal_arithmetic(
-    usage: Usage, price: Decimal, output: Decimal, cached: Decimal, written: Decimal
+    usage: Usage, price: Decimal, output: Decimal, cached: Decimal, written: Decimal, hour: Decimal
 ) -> None:
-    per_token = [int(amount * 10**6) for amount in (price, output, cached, written)]
-    found = cost(
-        usage,
-        Rates(input=per_token[0], output=per_token[1], cached=per_token[2], cache_written=per_token[3]),
-    )
+    amounts = (price, output, cached, written, hour)
+    per_token = {name: int(amount * 10**6) for name, amount in zip(Rates.__struct_fields__, amounts, strict=True)}
+    found = cost(usage, Rates(**per_token))
     with localcontext(prec=60):
         plain = usage.input - usage.cached - usage.cache_written
-        bill = plain * price + usage.output * output + usage.cached * cached + usage.cache_written * written
+        minutes = usage.cache_written - usage.cache_written_hour
+        bill = plain * price + usage.output * output + usage.cached * cached
+        bill += minutes * written + usage.cache_written_hour * hour
         assert Decimal(dollars(found)) == bill / 10**6
 
 

@@ -11,7 +11,7 @@ from batchway.core.packing_worth import LEAST_GAIN, LONGER, Load, alone, shares,
 from batchway.core.types import Usage
 
 XML = FORMATS["xml"]
-RATES = Rates(input=100, output=400, cached=10, cache_written=100)
+RATES = Rates(input=100, output=400, cached=10, cache_written=100, cache_written_hour=200)
 
 
 def load(shared: int, item: int, answer: int, count: int) -> Load:
@@ -81,25 +81,27 @@ kinds = st.integers(0, 10_000)
 
 
 @given(
-    parts=st.tuples(kinds, kinds, kinds, kinds, kinds),
+    parts=st.tuples(kinds, kinds, kinds, kinds, kinds, kinds),
     weights=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=8),
 )
 def test_shares_add_up_kind_by_kind_and_are_usages_themselves(
-    parts: tuple[int, int, int, int, int], weights: list[tuple[int, int]]
+    parts: tuple[int, int, int, int, int, int], weights: list[tuple[int, int]]
 ) -> None:
-    plain, cached, written, said, reasoning = parts
+    plain, cached, minutes, hour, said, reasoning = parts
     whole = Usage(
-        input=plain + cached + written,
+        input=plain + cached + minutes + hour,
         cached=cached,
-        cache_written=written,
+        cache_written=minutes + hour,
+        cache_written_hour=hour,
         output=said + reasoning,
         reasoning=reasoning,
         tier="flex",
     )
     found = shares(whole, [one for one, _ in weights], [other for _, other in weights])
-    for kind in ("input", "output", "cached", "cache_written", "reasoning"):
+    for kind in ("input", "output", "cached", "cache_written", "cache_written_hour", "reasoning"):
         assert sum(getattr(share, kind) for share in found) == getattr(whole, kind)
     assert all(s.cached + s.cache_written <= s.input and s.reasoning <= s.output and s.tier == "flex" for s in found)
+    assert all(share.cache_written_hour <= share.cache_written for share in found)
     assert sum(cost(share, RATES) for share in found) == cost(whole, RATES)
 
 

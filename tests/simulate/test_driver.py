@@ -190,6 +190,17 @@ def test_a_recorded_answer_is_taken_as_it_was() -> None:
     assert everything.of("Answered")[0].seconds == pytest.approx(3.5)
 
 
+def test_what_a_recorded_answer_had_kept_for_an_hour_costs_that_directly_and_nothing_in_a_batch() -> None:
+    usage = Usage(input=500, output=7, cache_written=300, cache_written_hour=200)
+    direct, _ = run(PLAIN, request("a", usage=usage, seconds=1.0))
+    assert direct.paid == 300 * 1_000_000 + 200 * 2_000_000 + 7 * 4_000_000
+    setup = with_policy(job=WindowRule(max_wait=1.0, max_size=1))
+    batched, _ = run(
+        setup, request("a", usage=usage, strategy="batch"), where=lab(structs.replace(CALM, batch_cached=0))
+    )
+    assert batched.paid == 500 * 500_000 + 7 * 2_000_000
+
+
 def test_the_providers_cache_reads_a_beginning_that_it_has_seen() -> None:
     requests = [request(name, after, tokens=2_020) for name, after in (("a", 0), ("b", 10), ("c", 1000))]
     _, everything = run(PLAIN, *requests)

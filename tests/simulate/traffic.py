@@ -13,8 +13,8 @@ from batchway.simulate.world import Conditions, Recorded
 
 START = 1_790_000_000.0
 
-FULL = Rates(input=1_000_000, output=4_000_000, cached=100_000, cache_written=1_000_000)
-HALF = Rates(input=500_000, output=2_000_000, cached=50_000, cache_written=500_000)
+FULL = Rates(input=1_000_000, output=4_000_000, cached=100_000, cache_written=1_000_000, cache_written_hour=2_000_000)
+HALF = Rates(input=500_000, output=2_000_000, cached=50_000, cache_written=500_000, cache_written_hour=1_000_000)
 CATALOG = Catalog.of(
     [
         Model(

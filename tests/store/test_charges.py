@@ -12,7 +12,9 @@ DAY = int(NOW // 86_400)
 
 def test_a_charge_comes_back_as_it_was(connection: Connection) -> None:
     whole = charge(
-        usage=Usage(input=1, output=2, cached=3, cache_written=4, reasoning=5, tier="flex"), cost=2**62, at=NOW + 0.25
+        usage=Usage(input=1, output=2, cached=3, cache_written=4, cache_written_hour=2**40, reasoning=5, tier="flex"),
+        cost=2**62,
+        at=NOW + 0.25,
     )
     unknown = charge("call-2", cost=None, counterfactual=None, at=NOW + 1)
 

@@ -4,12 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, inspect, select
 from sqlalchemy.schema import CreateTable
 from tests.store import shapes
+from tests.store.things import charge
 
 from batchway.core.errors import SettingsError
+from batchway.core.types import Usage
 from batchway.store import Database
+from batchway.store.charges import book, of_request
 from batchway.store.connections import make_engine, read_url
 from batchway.store.migrations import STEPS, migrate, read_version
 
@@ -53,6 +57,16 @@ def describe(connection: Connection) -> dict[str, Any]:
     }
 
 
+def make_earlier(empty: Engine, version: int) -> None:
+    """The tables that a store of this version had."""
+    with empty.begin() as connection:
+        for statement in shapes.written(connection.dialect.name, version):
+            connection.exec_driver_sql(statement)
+        stamp = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
+        stamp.create(connection)
+        connection.execute(insert(stamp).values(version=version))
+
+
 def test_an_empty_store_gets_todays_tables(empty: Engine) -> None:
     with empty.begin() as connection:
         migrate(connection)
@@ -75,12 +89,7 @@ def test_every_earlier_store_becomes_one_of_today(empty: Engine, version: int) -
         migrate(connection)
         fresh = describe(connection)
         connection.rollback()
-    with empty.begin() as connection:
-        for statement in shapes.written(connection.dialect.name, version):
-            connection.exec_driver_sql(statement)
-        stamp = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
-        stamp.create(connection)
-        connection.execute(insert(stamp).values(version=version))
+    make_earlier(empty, version)
 
     with empty.begin() as connection:
         migrate(connection)
@@ -88,6 +97,23 @@ def test_every_earlier_store_becomes_one_of_today(empty: Engine, version: int) -
     with empty.begin() as connection:
         assert describe(connection) == fresh
         assert read_version(connection) == shapes.NEWEST
+
+
+def test_charges_from_before_hours_were_kept_are_what_they_were(empty: Engine) -> None:
+    make_earlier(empty, 1)
+    old = charge(usage=Usage(input=9, output=1, cached=2, cache_written=3, reasoning=1))
+    usage = {name: getattr(old.usage, name) for name in ("input", "output", "cached", "cache_written", "reasoning")}
+    row = {name: getattr(old, name) for name in old.__struct_fields__ if name != "usage"} | usage
+    with empty.begin() as connection:
+        charges = Table("charges", MetaData(), autoload_with=connection)
+        connection.execute(insert(charges).values(row | {"day": 1}))
+
+    with empty.begin() as connection:
+        migrate(connection)
+        book(connection, [old, structs.replace(old, call_id="new")])
+
+    with empty.begin() as connection:
+        assert of_request(connection, old.tenant, old.request_id) == [old, structs.replace(old, call_id="new")]
 
 
 def test_steps_run_once_and_in_order(empty: Engine) -> None:

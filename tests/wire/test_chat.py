@@ -239,11 +239,13 @@ def test_an_answers_usage() -> None:
     usage = {
         "prompt_tokens": 21,
         "completion_tokens": 5,
-        "prompt_tokens_details": {"cached_tokens": 16, "cache_write_tokens": 2},
+        "prompt_tokens_details": {"cached_tokens": 16, "cache_write_tokens": 2, "cache_write_1h_tokens": 1},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
     answer = chat.answer(completion("stop", usage=usage, service_tier="flex"), 0)
-    assert answer.usage == Usage(input=21, output=5, cached=16, cache_written=2, reasoning=3, tier="flex")
+    assert answer.usage == Usage(
+        input=21, output=5, cached=16, cache_written=2, cache_written_hour=1, reasoning=3, tier="flex"
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_what_says_nothing_has_no_text() -> None:
 
 def test_a_part_is_a_completion_of_its_own() -> None:
     whole = completion("all", "length", x_unknown={"kept": 1.50})
-    share = Usage(input=4, output=2, cached=1, cache_written=1, reasoning=1)
+    share = Usage(input=4, output=2, cached=1, cache_written=2, cache_written_hour=1, reasoning=1)
     part = parts(whole)
     one, two = part("mine", share, 0), part("yours", None, 1)
     read = json.loads(one)

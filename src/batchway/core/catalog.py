@@ -21,6 +21,8 @@ class Rates(Struct, frozen=True, kw_only=True):
     """Input tokens read from the provider's prefix cache; equal to `input` where no discount is known."""
     cache_written: int
     """Input tokens written to it; equal to `input` where writing has no price of its own."""
+    cache_written_hour: int | None = None
+    """Those of them that it keeps for an hour; None: the same as `cache_written`."""
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -12,12 +12,15 @@ STANDARD_TIERS = frozenset({"default", "standard", "standard_only", "on_demand"}
 def cost(usage: Usage, rates: Rates) -> int:
     """What this usage costs at these rates."""
     plain = max(0, usage.input - usage.cached - usage.cache_written)
-    return (
+    paid = (
         plain * rates.input
         + usage.cached * rates.cached
         + usage.cache_written * rates.cache_written
         + usage.output * rates.output
     )
+    if usage.cache_written_hour and rates.cache_written_hour is not None:
+        paid += usage.cache_written_hour * (rates.cache_written_hour - rates.cache_written)
+    return paid
 
 
 def expected_cost(input_tokens: int, output_tokens: int, rates: Rates, *, cached: int = 0) -> int:

@@ -107,16 +107,18 @@ def shares(usage: Usage, inputs: Sequence[int], outputs: Sequence[int]) -> tuple
     Each kind of token is shared out by itself, so that no part has more of a kind than of the whole.
     """
     read = cost.split(usage.cached, inputs)
-    written = cost.split(usage.cache_written, inputs)
+    hour = cost.split(usage.cache_written_hour, inputs)
+    minutes = cost.split(max(0, usage.cache_written - usage.cache_written_hour), inputs)
     plain = cost.split(max(0, usage.input - usage.cached - usage.cache_written), inputs)
     reasoning = cost.split(usage.reasoning, outputs)
     said = cost.split(max(0, usage.output - usage.reasoning), outputs)
     return tuple(
         Usage(
-            input=plain[at] + read[at] + written[at],
+            input=plain[at] + read[at] + minutes[at] + hour[at],
             output=said[at] + reasoning[at],
             cached=read[at],
-            cache_written=written[at],
+            cache_written=minutes[at] + hour[at],
+            cache_written_hour=hour[at],
             reasoning=reasoning[at],
             tier=usage.tier,
         )

@@ -139,12 +139,14 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens as billed by the provider. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`."""
+    """Tokens as billed by the provider. `cached` and `cache_written` are parts of `input`, `reasoning` of `output`, and
+    `cache_written_hour` (what the provider's cache keeps for an hour, at a price of its own) of `cache_written`."""
 
     input: int = 0
     output: int = 0
     cached: int = 0
     cache_written: int = 0
+    cache_written_hour: int = 0
     reasoning: int = 0
     tier: str | None = None
     """The service tier that the provider says it used (`flex`, `priority`, …), where it says so."""

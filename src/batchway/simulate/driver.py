@@ -218,7 +218,9 @@ def fitted(command: Fit, count: Count) -> facts.Fitted:
     shorter = structs.replace(request, tokens=command.budget)
     if isinstance(shorter, Recorded) and (usage := shorter.usage) is not None:
         cached = min(usage.cached, command.budget)
-        less = structs.replace(usage, input=min(usage.input, command.budget), cached=cached, cache_written=0)
+        less = structs.replace(
+            usage, input=min(usage.input, command.budget), cached=cached, cache_written=0, cache_written_hour=0
+        )
         shorter = structs.replace(shorter, usage=less)
     return facts.Fitted(request.ask, shorter, f"{request.tokens} to {command.budget} tokens")
 

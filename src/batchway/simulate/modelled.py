@@ -212,7 +212,8 @@ class Modelled:
         cached = int((_input(request) - _item(request)) * self._conditions.batch_cached)
         usage = Usage(input=_input(request), output=self._output(request), cached=cached)
         if isinstance(request, Recorded) and request.usage is not None:
-            usage = structs.replace(request.usage, cached=min(cached, request.usage.input), cache_written=0)
+            cached = min(cached, request.usage.input)
+            usage = structs.replace(request.usage, cached=cached, cache_written=0, cache_written_hour=0)
         return self._answer(request, usage, course.ends_at, said="")
 
 

@@ -7,14 +7,20 @@ that a step that fails leaves the store as it was. To change the tables: change 
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, insert, inspect, select, text, update
 
 from batchway.core.errors import SettingsError
 from batchway.store import tables
 
 Step = Callable[[Connection], None]
 
-STEPS: tuple[Step, ...] = ()
+
+def _keep_hours(connection: Connection) -> None:
+    """Charges say what of a prompt the provider's cache keeps for an hour. Of earlier ones that is not known."""
+    connection.execute(text("ALTER TABLE charges ADD COLUMN cache_written_hour BIGINT DEFAULT 0 NOT NULL"))
+
+
+STEPS: tuple[Step, ...] = (_keep_hours,)
 """What leads from version 1 to 2, from 2 to 3, and so on. Only ever added to."""
 
 _version = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     literal,
+    text,
 )
 
 metadata = MetaData()
@@ -130,6 +131,7 @@ charges = Table(
     Column("counterfactual", BigInteger),
     Column("at", Double, nullable=False),
     Column("day", Integer, nullable=False),  # days since the epoch, UTC
+    Column("cache_written_hour", BigInteger, nullable=False, server_default=text("0")),
 )
 Index("charges_day", charges.c.day)
 Index("charges_request", charges.c.tenant, charges.c.request_id)

@@ -158,6 +158,8 @@ def _body_features(chat: _ChatBody, texts: list[str], features: set[str]) -> Non
 class _PromptDetails(Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    """Of those, what is kept for an hour: a field of our own, for providers that bill it apart."""
 
 
 class _CompletionDetails(Struct):
@@ -182,6 +184,7 @@ def usage_of(usage: ChatUsage, tier: str | None) -> Usage:
         output=usage.completion_tokens or 0,
         cached=(read.cached_tokens or 0) if read else 0,
         cache_written=(read.cache_write_tokens or 0) if read else 0,
+        cache_written_hour=(read.cache_write_1h_tokens or 0) if read else 0,
         reasoning=(written.reasoning_tokens or 0) if written else 0,
         tier=tier,
     )

@@ -164,10 +164,13 @@ def parts(answer: bytes) -> Callable[[str, Usage | None, int], bytes]:
 
 def _usage(usage: Usage) -> dict[str, Any]:
     """The usage object in OpenAI's shape, as far as its kinds of tokens are shared out."""
+    read = {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_written}
+    if usage.cache_written_hour:
+        read["cache_write_1h_tokens"] = usage.cache_written_hour
     return {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_written},
+        "prompt_tokens_details": read,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
