@@ -13,7 +13,7 @@ from batchway.core.catalog import Find, Model, Rates
 from batchway.core.cost import cost, dollars
 from batchway.core.errors import SettingsError
 from batchway.core.types import Usage
-from batchway.data.prices import LISTED, finder, read_model, tiered
+from batchway.data.prices import LISTED, RATE_FIELDS, finder, read_model, tiered
 
 TODAY = date(2026, 11, 20)
 
@@ -25,7 +25,7 @@ def find() -> Find:
 
 def usd(rates: Rates | None) -> tuple[float, ...] | None:
     """USD per million tokens: input, output, cached, cache_written."""
-    return None if rates is None else tuple(getattr(rates, field) / 10**6 for field in rates.__struct_fields__)
+    return None if rates is None else tuple(getattr(rates, field) / 10**6 for field in RATE_FIELDS)
 
 
 def known(find: Find, provider: str, name: str) -> Model:
@@ -124,6 +124,39 @@ def test_service_tiers(
     find: Find, provider: str, name: str, price_list: str, expected: tuple[float, ...] | None
 ) -> None:
     assert usd(known(find, provider, name).rates(price_list, 1000)) == expected
+
+
+def hour(model: Model, price_list: str, tokens: int = 1000) -> float | None:
+    """USD per million tokens that the provider's cache keeps for an hour."""
+    rates = model.rates(price_list, tokens)
+    assert rates is not None
+    return None if rates.cache_written_hour is None else rates.cache_written_hour / 10**6
+
+
+@pytest.mark.parametrize(
+    ("name", "price_list", "tokens", "expected"),
+    [
+        ("claude-fable-5-1", "direct", 1000, 20),
+        ("claude-fable-5-1", "batch", 1000, 10),
+        ("claude-opus-5-5", "fast", 1000, 16),
+        ("claude-haiku-5-5", "direct", 100_001, 1),
+        ("claude-haiku-5-5", "batch", 100_001, 0.5),
+        ("claude-haiku-4-5", "batch", 1000, 1),
+    ],
+)
+def test_an_hour_in_anthropics_cache_costs_twice_the_input_in_every_price_list(
+    find: Find, name: str, price_list: str, tokens: int, expected: float
+) -> None:
+    assert hour(known(find, "anthropic", name), price_list, tokens) == expected
+
+
+def test_every_priced_model_of_anthropics_has_a_price_for_an_hour_and_others_have_none(find: Find) -> None:
+    (listed,) = [provider for provider in providers if provider.id == "anthropic"]
+    every = [step.rates for info in listed.models for steps in known(find, "anthropic", info.id).prices.values()
+             for step in steps]  # fmt: skip
+    assert len(every) > 20
+    assert all(rates.cache_written_hour == 2 * rates.input for rates in every)
+    assert hour(known(find, "openai", "gpt-6-luna"), "direct") is None
 
 
 def test_announced_price_changes_come_with_their_day() -> None:
@@ -242,6 +275,17 @@ def test_a_price_is_read_as_it_was_written(price: object) -> None:
     assert rates == Rates(input=100_000, output=3_000_000, cached=10_000, cache_written=125_000)
 
 
+def test_the_owner_may_say_what_an_hour_in_the_cache_costs() -> None:
+    row = {"input": 3, "output": 15, "cached": 0.3, "cache_written": 3.75}
+    key = "anthropic/claude-sonnet-5-5"
+    assert hour(own(row, key), "direct") is None, "his price is not added to behind his back"
+    mine = own({**row, "cache_written_hour": 5, "batch_discount": 0.5}, key)
+    assert (hour(mine, "direct"), hour(mine, "batch")) == (5, 2.5)
+    lane = own({"batch": {"input": 1, "output": 5, "cache_written_hour": 1.5}}, key)
+    assert (hour(lane, "direct"), hour(lane, "batch")) == (4, 1.5)
+    assert hour(own({"batch_discount": 0.25}, key), "batch") == 3
+
+
 def test_rates_that_are_left_out_are_billed_as_input() -> None:
     model = own({"input": 2, "output": 4, "batch": {"input": 1, "output": 2}, "flex": {"input": 1.5, "output": 3}})
     assert usd(model.rates("direct", 1)) == (2, 4, 2, 2)
@@ -290,6 +334,8 @@ def test_a_row_holds_for_the_models_dated_names_and_its_providers_other_name() -
         ("o/m", 5, ['models."o/m" is 5', "table"]),
         ("o/m", {"input": 1}, ['models."o/m".output is missing']),
         ("o/m", {"cached": 1}, ['models."o/m".input is missing']),
+        ("o/m", {"cache_written_hour": 1}, ['models."o/m".input is missing']),
+        ("o/m", {"input": 1, "output": 1, "cache_written_hour": "2x"}, ["cache_written_hour is '2x'"]),
         ("o/m", {"input": -1, "output": 1}, ['models."o/m".input is -1', "0 to 1000000"]),
         ("o/m", {"input": "free", "output": 1}, ["input is 'free'", "USD per million tokens"]),
         ("o/m", {"input": True, "output": 1}, ["input is True"]),

@@ -3,7 +3,8 @@
     finder(today, overlay)  ->  find(provider, model name) -> Model | None, for `core.catalog.Catalog`
 
 In rising order of authority: the snapshot that ships with genai-prices (never refreshed over the network), our rows,
-a provider's general batch or flex discount where no price of that lane is known yet, the owner's `models` setting.
+a provider's general rules (a batch or flex discount where no price of that lane is known yet, what an hour in its cache
+costs), the owner's `models` setting.
 Text tokens only: audio, images and searches that a model bills apart are not in these rates.
 """
 
@@ -45,6 +46,9 @@ RATE_FIELDS: Final[Mapping[str, str]] = {
 }
 """Our names of rates -> genai-prices'."""
 
+RATES: Final = (*RATE_FIELDS, "cache_written_hour")
+"""All rates: genai-prices does not know what keeping an hour costs."""
+
 BEYOND: Final = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
 """Ways of billing every call that `Rates` cannot say: a model with one of them has no known price."""
 
@@ -65,6 +69,8 @@ class Row(Struct, frozen=True, kw_only=True):
     lanes: Mapping[str, Rates] = {}
     factors: Mapping[str, Decimal] = {}
     """By lane: its price as a part of the direct one."""
+    hour_factor: Decimal | None = None
+    """Of a provider: what it bills for tokens that its cache keeps for an hour, as a multiple of `input`."""
     window: int | None = None
     max_output: int | None = None
     abilities: tuple[str, ...] | None = None
@@ -105,7 +111,10 @@ class _Prices:
         self._moment = datetime(today.year, today.month, today.day, tzinfo=UTC)
         self._snapshot = _load_snapshot()
         self._rows = read_rows(shipped["models"])
-        self._general = {_house(name): read_row(f"providers.{name}", row) for name, row in shipped["providers"].items()}
+        self._general = {
+            _house(name): read_row(f"providers.{name}", row, PROVIDER_FIELDS)
+            for name, row in shipped["providers"].items()
+        }
         self._own = own
 
     def find(self, provider: str, name: str) -> Model | None:
@@ -115,8 +124,7 @@ class _Prices:
         names = (name,) if info is None else (name, info.id)
         model = _laid(self._row(self._rows, house, names), model, provider, name)
         if model is not None and house in self._general:
-            prices = _scaled(model, self._general[house].factors) | model.prices
-            model = replace(model, prices=prices)
+            model = _ruled(self._general[house], model)
         return _laid(self._row(self._own, house, names), model, provider, name)
 
     def check_discounts(self) -> None:
@@ -207,6 +215,7 @@ def _rates(given: Mapping[str, int]) -> Rates:
         output=given["output"],
         cached=given.get("cached", given["input"]),
         cache_written=given.get("cache_written", given["input"]),
+        cache_written_hour=given.get("cache_written_hour"),
     )
 
 
@@ -243,6 +252,21 @@ def _laid(row: Row | None, model: Model | None, provider: str, name: str) -> Mod
     )
 
 
+def _ruled(general: Row, model: Model) -> Model:
+    """With what holds for all models of its provider, where nothing more exact is known."""
+    prices = _scaled(model, general.factors) | model.prices
+    if general.hour_factor is not None:
+        factor = general.hour_factor
+        prices = {name: tuple(_hour_step(step, factor) for step in steps) for name, steps in prices.items()}
+    return replace(model, prices=prices)
+
+
+def _hour_step(step: Step, factor: Decimal) -> Step:
+    if step.rates.cache_written_hour is not None:
+        return step
+    return replace(step, rates=replace(step.rates, cache_written_hour=round(step.rates.input * factor)))
+
+
 def _flat(rates: Rates) -> tuple[Step, ...]:
     return (Step(from_tokens=0, rates=rates),)
 
@@ -255,7 +279,7 @@ def _scaled(model: Model, factors: Mapping[str, Decimal]) -> dict[str, tuple[Ste
 
 
 def _scaled_step(step: Step, factor: Decimal) -> Step:
-    rates = {field: round(getattr(step.rates, field) * factor) for field in RATE_FIELDS}
+    rates = {field: round(rate * factor) for field in RATES if (rate := getattr(step.rates, field)) is not None}
     return Step(from_tokens=step.from_tokens, rates=Rates(**rates))
 
 
@@ -276,34 +300,37 @@ def read_rows(table: Mapping[str, Mapping[str, object]]) -> dict[tuple[str, str]
     return rows
 
 
-def read_row(where: str, fields: object) -> Row:
+ROW_FIELDS: Final = (
+    *RATES,
+    *("batch", "batch_discount", "flex", "flex_discount", "window", "max_output", "abilities", "tier"),
+)
+HOUR: Final = "cache_written_hour_factor"
+PROVIDER_FIELDS: Final = ("batch_discount", "flex_discount", HOUR)
+
+
+def read_row(where: str, fields: object, allowed: Iterable[str] = ROW_FIELDS) -> Row:
     """One row; `where` names it in errors. Raises SettingsError naming the field, its value and what is allowed."""
-    table = _table(where, fields, ROW_FIELDS)
+    table = _table(where, fields, allowed)
     lanes = [lane for lane in ("batch", "flex") if lane in table]
     discounts = [lane for lane in ("batch", "flex") if f"{lane}_discount" in table]
     for lane in lanes:
         if lane in discounts:
             raise SettingsError(f"{where}: {lane} and {lane}_discount are both given; keep one.")
-    priced = any(field in table for field in RATE_FIELDS)
+    priced = any(field in table for field in RATES)
     return Row(
         where=where,
-        rates=_read_rates(where, {field: table[field] for field in RATE_FIELDS if field in table}) if priced else None,
+        rates=_read_rates(where, {field: table[field] for field in RATES if field in table}) if priced else None,
         lanes={lane: _read_rates(f"{where}.{lane}", _table(f"{where}.{lane}", table[lane])) for lane in lanes},
         factors={lane: _factor(f"{where}.{lane}_discount", table[f"{lane}_discount"]) for lane in discounts},
         window=_tokens(f"{where}.window", table["window"]) if "window" in table else None,
         max_output=_tokens(f"{where}.max_output", table["max_output"]) if "max_output" in table else None,
         abilities=_abilities(f"{where}.abilities", table["abilities"]) if "abilities" in table else None,
         tier=_tier(f"{where}.tier", table["tier"]) if "tier" in table else None,
+        hour_factor=_multiple(f"{where}.{HOUR}", table[HOUR]) if HOUR in table else None,
     )
 
 
-ROW_FIELDS: Final = (
-    *RATE_FIELDS,
-    *("batch", "batch_discount", "flex", "flex_discount", "window", "max_output", "abilities", "tier"),
-)
-
-
-def _table(where: str, value: object, allowed: Iterable[str] = tuple(RATE_FIELDS)) -> Mapping[str, object]:
+def _table(where: str, value: object, allowed: Iterable[str] = RATES) -> Mapping[str, object]:
     names = ", ".join(allowed)
     if not isinstance(value, Mapping):
         raise SettingsError(f"{where} is {value!r}: it must be a table of {names}.")
@@ -330,6 +357,10 @@ def _rate(where: str, value: object) -> int:
 
 def _factor(where: str, value: object) -> Decimal:
     return 1 - _number(where, value, "it must be the part taken off the direct price, 0 to 1 (0.5: half)", highest=1)
+
+
+def _multiple(where: str, value: object) -> Decimal:
+    return _number(where, value, "it must be a multiple of the price of input, 0 to 100 (2: twice it)", highest=100)
 
 
 def _number(where: str, value: object, allowed: str, *, highest: int) -> Decimal:
