@@ -106,6 +106,7 @@ def check_usage(answer: Answer, usage: dict[str, Any], tier: str) -> None:
         details["cached_tokens"],
         details["cache_write_tokens"],
     )
+    assert answer.usage.cache_written_hour == details.get("cache_write_1h_tokens", 0)
     assert answer.usage.reasoning == usage["completion_tokens_details"]["reasoning_tokens"]
     assert answer.usage.tier == tier
 

@@ -355,6 +355,30 @@ async def test_a_marked_beginning_is_cached_per_key_and_for_a_while(opened: Open
         assert whole[0] > written, "a mark at the top stands at the end"
 
 
+async def test_what_is_kept_for_an_hour_is_told_and_billed_apart(opened: Open) -> None:
+    """What is marked for five minutes after it is not a part of it, and what was read is written by neither."""
+    long: Any = {"type": "text", "text": "word " * 2000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    short: Any = {"type": "text", "text": "wort " * 500, "cache_control": {"type": "ephemeral"}}
+
+    async with opened() as client, open_sdk(client) as sdk:
+
+        async def ask(*system: Any) -> tuple[int, int, int]:
+            usage = (await sdk.messages.create(**asked(system=list(system)))).usage
+            created, line = usage.cache_creation, await last_line(client)
+            assert created is not None
+            hour, minutes = created.ephemeral_1h_input_tokens, created.ephemeral_5m_input_tokens
+            assert usage.cache_creation_input_tokens == hour + minutes == line.get("written", 0)
+            assert line.get("written_hour", 0) == hour
+            return hour, minutes, usage.cache_read_input_tokens or 0
+
+        hour, minutes, read = await ask(long, short)
+        assert hour > 2000 and 500 < minutes < 2000 and read == 0
+        assert await ask(long, short) == (0, 0, hour + minutes)
+        other = {**short, "text": "wart " * 500}
+        assert await ask(long, other) == (0, minutes, hour)
+        assert await ask({**long, "text": "ward " * 2000}) == (hour, 0, 0)
+
+
 # Faults
 
 STATUSES = {

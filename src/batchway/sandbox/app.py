@@ -156,6 +156,7 @@ def _book(
             output=0 if refused else output,
             cached=0 if refused else bill.cached,
             written=0 if refused else bill.written,
+            written_hour=0 if refused else bill.written_hour,
             stream=peek.stream,
             request_id=visit.request_id,
             request_hash=visit.digest,

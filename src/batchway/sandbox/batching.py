@@ -224,6 +224,7 @@ class Batch:
                 output=done.bill.output,
                 cached=done.bill.cached,
                 written=done.bill.written,
+                written_hour=done.bill.written_hour,
                 stream=False,
                 request_id=done.request_id,
                 request_hash=done.request_hash,

@@ -104,6 +104,8 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """Of the input: read from the prefix cache."""
     written: int = 0
     """Of the input: put into it, where that has a price of its own."""
+    written_hour: int = 0
+    """Of what was put into it: kept for an hour, which has another."""
 
 
 class Part(Struct, frozen=True, gc=False):

@@ -40,6 +40,8 @@ class Line(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """The kinds of the fault rules that were applied."""
     written: int = 0
     """Of the input: put into the prefix cache, where that has a price of its own."""
+    written_hour: int = 0
+    """Of what was put into it: kept for an hour, which has another."""
     batch_id: str | None = None
     """The batch that it was a line of, and its custom_id there."""
     custom_id: str | None = None

@@ -20,12 +20,18 @@ class _Details(Struct):
     thinking_tokens: int = 0
 
 
+class _Written(Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens as Anthropic counts them: `input_tokens` are those that neither came from the cache nor went into it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _Written | None = None
+    """How long what went into the cache is kept. The last event of a stream does not repeat it."""
     cache_read_input_tokens: int | None = None
     output_tokens_details: _Details | None = None
     service_tier: str | None = None
@@ -63,10 +69,15 @@ def translate(usage: Usage) -> dict[str, Any]:
     cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     prompt, completion = (usage.input_tokens or 0) + cached + written, usage.output_tokens or 0
     details = usage.output_tokens_details
+    hour = min(written, usage.cache_creation.ephemeral_1h_input_tokens or 0) if usage.cache_creation else 0
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "prompt_tokens_details": {
+            "cached_tokens": cached,
+            "cache_write_tokens": written,
+            **({"cache_write_1h_tokens": hour} if hour else {}),
+        },
         "completion_tokens_details": {"reasoning_tokens": details.thinking_tokens if details else 0},
     }

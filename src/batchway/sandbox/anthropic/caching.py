@@ -25,11 +25,11 @@ class Piece(Struct, frozen=True):
 
 
 class Spared(Struct, frozen=True):
-    """Tokens of a prompt that came from the cache, and that went into it, by lifetime."""
+    """Tokens of a prompt that came from the cache, that went into it, and how many of these are kept for an hour."""
 
     read: int = 0
     written: int = 0
-    ttl: str = "5m"
+    hour: int = 0
 
 
 class PromptCache:
@@ -41,18 +41,19 @@ class PromptCache:
     def use(self, owner: str, pieces: Iterable[Piece], now: float) -> Spared:
         """Look up the longest marked beginning that is kept, and keep all that are marked. `owner`: key and model."""
         hashed = hashlib.blake2b(owner.encode(), digest_size=16)
-        read = tokens = longest = 0
-        ttl = "5m"
+        read = tokens = longest = hour = 0
         for piece in pieces:
             hashed.update(b"%d:" % len(piece.content) + piece.content)
             tokens += piece.tokens
             if piece.ttl is None or tokens < MINIMUM:
                 continue
-            name, longest, ttl = hashed.digest(), tokens, piece.ttl
+            name, longest = hashed.digest(), tokens
+            if piece.ttl == "1h":
+                hour = tokens
             if self._until.get(name, 0.0) > now:
                 read = tokens
             self._keep(name, now + LIFETIMES[piece.ttl], now)
-        return Spared(read, longest - read, ttl)
+        return Spared(read, longest - read, max(0, hour - read))
 
     def _keep(self, name: bytes, until: float, now: float) -> None:
         if len(self._until) >= ENTRIES:

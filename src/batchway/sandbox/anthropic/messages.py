@@ -77,7 +77,13 @@ def create(sandbox: Sandbox, visit: Visit, cache: PromptCache, tier: str = "stan
         "usage": _usage(body, total, spared, reply) | {"service_tier": tier},
     }
     bill = Bill(
-        model=body.model, tier=tier, input=total, output=reply.tokens, cached=spared.read, written=spared.written
+        model=body.model,
+        tier=tier,
+        input=total,
+        output=reply.tokens,
+        cached=spared.read,
+        written=spared.written,
+        written_hour=spared.hour,
     )
     if body.stream:
         return Plan(headers=EVENTS, parts=events(message), streaming=True, bill=bill)
@@ -200,12 +206,14 @@ def _reason(said: Said, stopped: str | None) -> str:
 
 
 def _usage(body: Body, total: int, spared: Spared, reply: Reply) -> dict[str, Any]:
-    written = {"5m": 0, "1h": 0} | {spared.ttl: spared.written}
     usage = {
         "input_tokens": total - spared.read - spared.written,
         "cache_creation_input_tokens": spared.written,
         "cache_read_input_tokens": spared.read,
-        "cache_creation": {f"ephemeral_{ttl}_input_tokens": tokens for ttl, tokens in written.items()},
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": spared.written - spared.hour,
+            "ephemeral_1h_input_tokens": spared.hour,
+        },
         "output_tokens": reply.tokens,
         "output_tokens_details": {"thinking_tokens": reply.thought},
     }
