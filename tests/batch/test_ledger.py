@@ -42,7 +42,8 @@ MODELS = {
 """One of each provider with a price by every lane that it offers."""
 
 SYSTEM = "You sort letters to a shop into kinds. " * 200
-MARKED = [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}]
+MARK = {"type": "ephemeral"}
+MARKED = [{"type": "text", "text": SYSTEM, "cache_control": MARK}]
 CATALOG = Catalog(finder(datetime.now(UTC).date()))
 
 
@@ -101,6 +102,7 @@ async def traffic(lane: Lane) -> dict[str, list[httpx2.Response]]:
         "premium": premium,
         "batch": batch,
         "prompt cache": marked,
+        "prompt cache for an hour": marked_for_an_hour,
         "reused": reused,
         "attached": attached,
         "outlasted": outlasted,
@@ -128,7 +130,8 @@ async def direct(lane: Lane) -> list[httpx2.Response]:
 
 
 async def streamed(lane: Lane) -> list[httpx2.Response]:
-    return await all_of(asked(lane, "streamed", name, stream=True) for name in MODELS)
+    whole = [asked(lane, "streamed", name, stream=True) for name in MODELS]
+    return await all_of([*whole, lane.gate.http.post(CHAT, json=kept("streamed") | {"stream": True})])
 
 
 async def flex(lane: Lane) -> list[httpx2.Response]:
@@ -153,6 +156,22 @@ async def marked(lane: Lane) -> list[httpx2.Response]:
     for hints in ways:
         answers += await all_of([lane.gate.http.post(CHAT, json=fields | hints)])
     return answers
+
+
+async def marked_for_an_hour(lane: Lane) -> list[httpx2.Response]:
+    """Into the prompt cache by each way, and out of what went in first."""
+    bodies = [kept("direct"), kept("batch") | {"priority": "low"}, kept("direct") | {"temperature": 0.5}]
+    return [answer for body in bodies for answer in await all_of([lane.gate.http.post(CHAT, json=body)])]
+
+
+def kept(name: str) -> dict[str, Any]:
+    """A body whose beginning is to be kept for an hour, and then something for five minutes."""
+    system = [
+        {"type": "text", "text": f"{name}: {SYSTEM}", "cache_control": MARK | {"ttl": "1h"}},
+        {"type": "text", "text": f"Kinds of {name} letters are many.", "cache_control": MARK},
+    ]
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": "Is this a complaint?"}]
+    return {"messages": turns, "model": MODELS["anthropic"], "provider": "anthropic"}
 
 
 async def reused(lane: Lane) -> list[httpx2.Response]:
@@ -246,7 +265,8 @@ async def rescued(lane: Lane) -> list[httpx2.Response]:
 def price(line: Line, lane: Way | None = None) -> int | None:
     """What the catalogue makes of a line of the bill."""
     usage = Usage(
-        input=line.input, output=line.output, cached=line.cached, cache_written=line.written, tier=line.tier
+        input=line.input, output=line.output, cached=line.cached, cache_written=line.written,
+        cache_written_hour=line.written_hour, tier=line.tier,
     )  # fmt: skip
     return charged(usage, _request(line.provider, line.model), lane or cast("Way", line.lane), CATALOG)
 
@@ -322,6 +342,31 @@ async def test_each_request_is_charged_by_the_way_that_it_went(books: Books) -> 
                 assert answer.headers["x-batchway-saved-usd"] == usd(worth - sum(costs)), name
 
 
+async def test_what_is_kept_for_an_hour_costs_twice_the_input_by_every_way(books: Books) -> None:
+    """claude-haiku-4-5: 1 USD per million tokens in, 5 out, 1.25 to keep some for five minutes, 2 for an hour."""
+    answers = books.answers["prompt cache for an hour"]
+    by_request = {charge.request_id: charge for charge in books.of("prompt cache for an hour")}
+    direct, batch, again = [by_request[answer.headers["x-batchway-request-id"]] for answer in answers]
+    hours = [charge for charge in books.charges if charge.cache_written_hour]
+    (streamed,) = [charge for charge in hours if charge not in (direct, batch)]
+
+    assert (direct.via, batch.via, streamed.via) == ("direct", "batch", "direct")
+    for charge in (direct, batch, streamed):
+        hour, minutes = charge.cache_written_hour, charge.cache_written - charge.cache_written_hour
+        assert hour > 1000 and 0 < minutes < 100
+        plain = charge.input - hour - minutes
+        worth = plain * 1_000_000 + minutes * 1_250_000 + hour * 2_000_000 + charge.output * 5_000_000
+        assert (charge.cost, charge.counterfactual) == (worth // (1 + (charge.via == "batch")), worth)
+    assert again.cached == direct.cache_written and again.cache_written == 0
+
+    lines = [line for line in books.lines if line.written_hour]
+    assert sorted(line.lane for line in lines) == ["batch", "direct", "direct"]
+    assert sum(line.written_hour for line in lines) == sum(charge.cache_written_hour for charge in hours)
+    for answer, charge in zip(answers, (direct, batch, again), strict=True):
+        details = answer.json()["usage"]["prompt_tokens_details"]
+        assert details.get("cache_write_1h_tokens", 0) == charge.cache_written_hour
+
+
 async def test_the_same_request_is_charged_once_however_often_it_is_asked(books: Books) -> None:
     (charge,) = books.of("attached")
     assert (charge.request_id, charge.via) == ("mine", "batch")
@@ -360,7 +405,7 @@ async def test_the_counterfactual_is_the_same_sent_alone_and_directly(books: Boo
             continue
         usage = Usage(
             input=charge.input, output=charge.output, cached=charge.cached, cache_written=charge.cache_written,
-            tier=charge.tier,
+            cache_written_hour=charge.cache_written_hour, tier=charge.tier,
         )  # fmt: skip
         worth = counterfactual(usage, _request(charge.provider, charge.model), CATALOG)
         if charge.model == "own-model-7":
