@@ -1,10 +1,16 @@
 """Jobs as the store's tests form, claim and lose them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import Connection, update
 from tests.store.things import OWNER, entry, job
 
+from batchway.core.job import Job
+from batchway.core.types import Answer, Fault
 from batchway.ports import Held
-from batchway.store import jobs, requests
+from batchway.store import jobs, requests, steps
+from batchway.store.answers import Result
 from batchway.store.tables import jobs as table
 
 
@@ -25,3 +31,13 @@ def claim(connection: Connection, owner: str = "me", seconds: float = 3600) -> H
 def lapse(connection: Connection) -> None:
     """Let all leases be over."""
     connection.execute(update(table).values(lease_until=0.0))
+
+
+def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[tuple[Result, bool]] | None:
+    """These results of rows of a job, as they are."""
+    places = {row.ask: row.position for row in jobs.rows(connection, held.job.id)}
+
+    def settle(_job: Job, row: Any, outcome: Answer | Fault) -> Result:
+        return next(each for each in results if each.ask == row.ask and each.outcome is outcome)
+
+    return steps.land(connection, held, [(places.get(each.ask, 999), each.outcome) for each in results], settle)

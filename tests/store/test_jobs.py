@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, update
-from tests.store.forming import claim, form, lapse
+from tests.store.forming import claim, form, land, lapse
 from tests.store.things import NOW, OWNER, entry, job, request, result
 
 from batchway.core.job.facts import CancelAsked
 from batchway.core.types import Prompt
-from batchway.store import answers, events, jobs, requests, steps
+from batchway.store import answers, events, jobs, requests
 from batchway.store.jobs import JobRow, OpenRow
 from batchway.store.tables import jobs as table
 
@@ -185,11 +185,6 @@ def test_rows_are_read_piece_by_piece_with_their_requests(connection: Connection
 
     prompt = Prompt(model="its own")
     assert first + rest == [(place, replace(request(ask), prompt=prompt)) for place, ask in enumerate(asks)]
-    paying = requests.payers(connection, "j-1", [3, 1, 7])
-    assert {place: (payer.ask, payer.tenant, payer.prompt.model) for place, payer in paying.items()} == {
-        1: ("a-1-1", "t", "gpt-4o-mini"),
-        3: ("a-1-3", "t", "gpt-4o-mini"),
-    }
 
 
 def test_enqueued_tokens_are_those_of_running_jobs_of_the_account_and_model(connection: Connection) -> None:
@@ -215,7 +210,7 @@ def test_batches_of_other_jobs_of_the_account_are_known(connection: Connection) 
 
 def test_the_rows_without_an_outcome_are_those_whose_requests_wait(connection: Connection) -> None:
     asks = form(connection, rows=4)
-    steps.land(connection, claim(connection), [result(asks[0])])
+    land(connection, claim(connection), [result(asks[0])])
     answers.add(connection, [result(asks[1], via="direct", charges=())])
 
     assert jobs.unanswered(connection, "j-1") == [

@@ -75,8 +75,8 @@ async def test_what_lands_is_charged_as_a_batch_beside_what_it_would_have_cost(d
     (charge,) = await desk.database.read(charges.of_request, "t", "a-1")
     assert (charge.via, charge.cost, charge.counterfactual, charge.call_id) == ("batch", PAID, WORTH, formed.id)
     assert landings == [
-        Landing(ask="a-1", result=answer(), first=True, charge=charge),
         Landing(ask="a-0", result=FAULT, first=True),
+        Landing(ask="a-1", result=answer(), first=True, charge=charge),
     ]
     assert await desk.jobs.count(formed.id) == (1, 1)
     found = await desk.database.read(answers.find, "t", "a-1")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, select
-from tests.store.forming import claim, form, lapse
+from tests.store.forming import claim, form, land, lapse
 from tests.store.things import FAULT, NOW, answer, request, result
 
 from batchway.core.job import Job
@@ -98,7 +98,7 @@ def test_a_step_of_one_who_was_fenced_off_leaves_nothing(connection: Connection,
 def test_a_fault_ends_all_rows_without_an_outcome(connection: Connection) -> None:
     asks = form(connection)
     held = claim(connection)
-    steps.land(connection, held, [result(asks[0])])
+    land(connection, held, [result(asks[0])])
     answers.add(connection, [result(asks[1], outcome=answer("direct"), via="direct", charges=())])
 
     ended = taken(connection, held, Fail(fault=FAULT, why="its batch expired")).ended
@@ -123,7 +123,7 @@ def test_a_fault_of_some_rows_leaves_the_others_to_what_follows(connection: Conn
 def test_requeued_rows_get_a_job_of_the_same_kind(connection: Connection) -> None:
     asks = form(connection, rows=4, attempt=1)
     held = claim(connection)
-    steps.land(connection, held, [result(asks[0])])
+    land(connection, held, [result(asks[0])])
     answers.add(connection, [result(asks[1], via="direct", charges=())])
 
     (formed,) = taken(connection, held, replace(REQUEUE, not_before=NOW + 60)).formed
@@ -160,7 +160,7 @@ def test_rows_are_dealt_out_to_as_many_jobs_as_asked_for(connection: Connection)
 def test_nothing_is_formed_of_rows_that_all_have_their_outcome(connection: Connection) -> None:
     asks = form(connection, rows=2)
     held = claim(connection)
-    steps.land(connection, held, [result(ask) for ask in asks])
+    land(connection, held, [result(ask) for ask in asks])
 
     assert taken(connection, held, REQUEUE) == Taken()
     assert successors(connection) == {}
@@ -171,7 +171,7 @@ def test_a_line_of_a_job_that_passed_its_row_on_belongs_to_nobody(connection: Co
     held = claim(connection)
     taken(connection, held, REQUEUE, release=False)
 
-    assert steps.land(connection, held, [result(asks[0])]) == []
+    assert land(connection, held, [result(asks[0])]) == []
 
     assert outcome(connection, asks[0]) is None
     assert charges.of_request(connection, "t", "overhead") == []
@@ -180,7 +180,7 @@ def test_a_line_of_a_job_that_passed_its_row_on_belongs_to_nobody(connection: Co
 def test_rows_that_leave_the_lane_are_given_to_the_owner_that_finds_another(connection: Connection) -> None:
     asks = form(connection)
     held = claim(connection)
-    steps.land(connection, held, [result(asks[0])])
+    land(connection, held, [result(asks[0])])
 
     rerouted = taken(connection, held, Reroute(fault=FAULT, why="no batches here"), reroute_to="owner-2").rerouted
 
@@ -208,7 +208,7 @@ def test_outcomes_of_rows_are_written_with_what_they_cost(connection: Connection
     held = claim(connection)
 
     results = [result(asks[0]), result(asks[1], outcome=FAULT, charges=())]
-    assert steps.land(connection, held, results) == [(each, True) for each in results]
+    assert land(connection, held, results) == [(each, True) for each in results]
 
     assert [outcome(connection, ask) for ask in asks] == [answer(), FAULT, None]
     assert jobs.count_rows(connection, "j-1") == {"done": 1, "failed": 1, "open": 1}
@@ -223,7 +223,7 @@ def test_whoever_was_fenced_off_lands_nothing(connection: Connection) -> None:
     lapse(connection)
     claim(connection, "new")
 
-    assert steps.land(connection, old, [result(asks[0])]) is None
+    assert land(connection, old, [result(asks[0])]) is None
 
     assert outcome(connection, asks[0]) is None
     assert jobs.count_rows(connection, "j-1") == {"open": 3}
@@ -235,8 +235,7 @@ def test_results_that_are_read_again_change_and_cost_nothing(connection: Connect
     held = claim(connection)
 
     first, *again = [
-        steps.land(connection, held, [result(asks[0], outcome=outcome)])
-        for outcome in (answer(), answer("other"), FAULT)
+        land(connection, held, [result(asks[0], outcome=outcome)]) for outcome in (answer(), answer("other"), FAULT)
     ]
 
     assert first == [(result(asks[0]), True)]
@@ -251,7 +250,7 @@ def test_of_several_results_for_a_row_the_first_is_its_outcome(connection: Conne
     asks = form(connection)
     twice = [result(asks[0]), result(asks[0], outcome=second), result(asks[1])]
 
-    landed = steps.land(connection, claim(connection), twice)
+    landed = land(connection, claim(connection), twice)
 
     assert landed == [(twice[0], True), (twice[2], True)]
     assert outcome(connection, asks[0]) == answer()
@@ -263,7 +262,7 @@ def test_the_row_of_a_rescued_request_ends_and_is_charged_as_paid_twice(connecti
     asks = form(connection)
     answers.add(connection, [result(asks[0], outcome=answer("direct"), via="direct", charges=())])
 
-    assert steps.land(connection, claim(connection), [result(asks[0])]) == [(result(asks[0]), False)]
+    assert land(connection, claim(connection), [result(asks[0])]) == [(result(asks[0]), False)]
 
     assert outcome(connection, asks[0]) == answer("direct")
     assert jobs.count_rows(connection, "j-1") == {"done": 1, "open": 2}

@@ -151,14 +151,12 @@ def end_rows(connection: Connection, job_id: str, asks: Sequence[str], state: st
         connection.execute(update(job_rows).where(*these).values(state=state))
 
 
-def open_rows(connection: Connection, job_id: str, asks: Sequence[str]) -> dict[str, Any]:
-    """Those of these requests whose rows are open, with what is needed of them to write an answer (`answers.end`).
-    Locked, in one order: until the end of the transaction nobody answers one."""
-    columns = select(requests.c.ask, requests.c.status, requests.c.fingerprint, requests.c.shared, requests.c.retention)
-    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.ask, asks), job_rows.c.state == OPEN
-    found = columns.join(job_rows, job_rows.c.ask == requests.c.ask).where(*these)
-    locked = found.order_by(requests.c.ask).with_for_update(of=requests)
-    return {read.ask: read for read in connection.execute(locked).all()}
+def open_rows(connection: Connection, job_id: str, positions: Sequence[int]) -> Sequence[Any]:
+    """Those of these rows that are open, with what is needed of their requests to charge them and to write their
+    answers. Locked, in one order: until the end of the transaction nobody answers one."""
+    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.position, positions), job_rows.c.state == OPEN
+    found = _LANDING.where(*these).order_by(requests.c.ask).with_for_update(of=requests)
+    return connection.execute(found).all()
 
 
 def rows(
@@ -293,6 +291,12 @@ def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
         insert_rows(connection, job_rows, members)
     joined = update(requests).where(among(connection, requests.c.ask, asks), is_pending)
     connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
+
+
+_OF_REQUEST = ("ask", "request_id", "tenant", "key", "status", "fingerprint", "shared", "retention")
+_LANDING = select(job_rows.c.position, *[requests.c[name] for name in _OF_REQUEST]).join(
+    requests, requests.c.ask == job_rows.c.ask
+)
 
 
 def _still(held: Held) -> Any:

@@ -1,6 +1,7 @@
 """Jobs over a store: every operation of `ports.JobStore` as one transaction, and what a row costs as it lands."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -11,9 +12,9 @@ from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
 from batchway.core.settlement import UNTOLD, book
 from batchway.core.turnaround import Turnaround
-from batchway.core.types import Answer, Charge, Fault, Request
+from batchway.core.types import Answer, Charge, Fault, Prompt, Request
 from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
-from batchway.store import answers, jobs, learnt, requests, steps
+from batchway.store import answers, jobs, learnt, steps
 from batchway.store.answers import Result
 from batchway.store.custody import Custodian
 from batchway.store.database import Database
@@ -83,15 +84,12 @@ class StoreJobs:
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
-        positions = [position for position, _ in outcomes]
-        payers = await self._database.read(requests.payers, held.job.id, positions)
         now, why = self._now(), f"its batch {held.job.provider_batch_id}"
-        results = [
-            self._result(held.job, position, payers[position], outcome, now, why)
-            for position, outcome in outcomes
-            if position in payers
-        ]
-        landed = await self._database.write(steps.land, held, results)
+
+        def settle(job: Job, row: Any, outcome: Answer | Fault) -> Result:
+            return self._result(job, row, outcome, now, why)
+
+        landed = await self._database.write(steps.land, held, outcomes, settle)
         if landed is None:
             return None
         return [
@@ -144,8 +142,9 @@ class StoreJobs:
         """See `ports.JobStore`."""
         await self._database.write(learnt.add_turnarounds, [measured])
 
-    def _result(self, job: Job, position: int, asked: Request, outcome: Answer | Fault, now: float, why: str) -> Result:
-        """The outcome of a row as it is written. `asked`: as far as a charge needs it."""
+    def _result(self, job: Job, row: Any, outcome: Answer | Fault, now: float, why: str) -> Result:
+        """The outcome of a row as it is written."""
+        asked = _payer(job, row)
         usage = None if isinstance(outcome, Fault) else outcome.usage
         cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
         if isinstance(outcome, Answer):
@@ -160,9 +159,26 @@ class StoreJobs:
             saved=None if cost is None or worth is None else worth - cost,
             charges=tuple([command.charge for command in book(asked, job.id, "batch", usage, cost, worth, now)]),
             # Each row that may be paid twice has a call id of its own.
-            late_call=custom_id(job.submit_tag, position),
+            late_call=custom_id(job.submit_tag, row.position),
             why=why,
         )
+
+
+def _payer(job: Job, row: Any) -> Request:
+    """The request of a row as far as a charge needs it: whose it is, where it went, not what it said."""
+    return Request(
+        id=row.request_id,
+        ask=row.ask,
+        tenant=row.tenant,
+        key=row.key,
+        caller="",
+        provider=job.provider,
+        endpoint=job.endpoint,
+        body=b"",
+        prompt=Prompt(model=job.model),
+        fingerprint=row.fingerprint,
+        asked_at=0.0,
+    )
 
 
 def _charge(result: Result, *, first: bool) -> Charge | None:

@@ -18,7 +18,7 @@ from batchway.store import owners
 from batchway.store.failures import Taken
 from batchway.store.lists import among
 from batchway.store.rows import insert_rows
-from batchway.store.tables import PENDING, bodies, is_pending, job_rows, requests
+from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
 
@@ -76,13 +76,6 @@ def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]
     """Those of the requests whose bodies are there, by their `ask`, answered ones included."""
     reads = connection.execute(_READ.where(among(connection, requests.c.ask, list(asks)))).all()
     return {read.ask: _pending(read) for read in reads}
-
-
-def payers(connection: Connection, job_id: str, positions: Sequence[int]) -> dict[int, Request]:
-    """The requests of rows as far as a charge needs them: whose they are, where they went, not what they said."""
-    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.position, positions)
-    reads = connection.execute(_PAYER.where(*these)).all()
-    return {position: _payer(model, request_id, fields) for position, model, request_id, *fields in reads}
 
 
 def backlog(connection: Connection, owner: str, until: float) -> int:
@@ -224,11 +217,6 @@ _URGENCY = requests.c.rescue_at.asc().nulls_last(), requests.c.asked_at
 # In a job, and not asked directly beside it: whoever drives the job sees to it.
 _RIDES = (requests.c.job_id.is_not(None) & (requests.c.lane == "batch")).label("rides")
 
-_PAYING = ("ask", "tenant", "key", "caller", "provider", "endpoint", "fingerprint", "asked_at")
-_PAYER = select(
-    job_rows.c.position, requests.c.model, requests.c.request_id, *[requests.c[name] for name in _PAYING]
-).join(requests, requests.c.ask == job_rows.c.ask)
-
 _READ = select(
     requests.c.ask,
     requests.c.lane,
@@ -239,10 +227,6 @@ _READ = select(
     bodies.c.body,
     bodies.c.rest,
 ).join(bodies, bodies.c.ask == requests.c.ask)
-
-
-def _payer(model: str, request_id: str, fields: Sequence[Any]) -> Request:
-    return Request(id=request_id, body=b"", prompt=Prompt(model=model), **dict(zip(_PAYING, fields, strict=True)))
 
 
 def _pending(read: Any) -> Pending:

@@ -25,6 +25,10 @@ UNCERTAIN = ("submitting", "submit_unknown")
 """States in which a create call is under way, or may have been accepted."""
 
 
+Settle = Callable[[Job, Any, Answer | Fault], Result]
+"""Makes the result of a row (`jobs.open_rows`) of its outcome."""
+
+
 class JobStep(Struct, frozen=True, kw_only=True):
     """What a step changes."""
 
@@ -91,19 +95,22 @@ def take(connection: Connection, step: JobStep, now: float) -> Taken | None:
     return Taken(ended=tuple(draft.ended), formed=tuple(draft.formed), rerouted=tuple(draft.rerouted))
 
 
-def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[tuple[Result, bool]] | None:
-    """Write results of rows, whose job stays as it is. Returns those that ended a row, and whether each is its
-    request's answer now; what comes for a row that has its end is ignored. None: another has taken the job."""
+def land(
+    connection: Connection, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]], settle: Settle
+) -> list[tuple[Result, bool]] | None:
+    """Write outcomes of rows, by position; their job stays as it is. Returns the results of those that ended a row, and
+    whether each is its request's answer now; what comes for a row that has its end is ignored. None: another has taken
+    the job."""
     if not jobs.is_held(connection, held):
         return None
-    one_each: dict[str, Result] = {}
-    for result in results:
-        one_each.setdefault(result.ask, result)
+    one_each: dict[int, Answer | Fault] = {}
+    for position, outcome in outcomes:
+        one_each.setdefault(position, outcome)
     rows = jobs.open_rows(connection, held.job.id, list(one_each))
-    new = [result for ask, result in one_each.items() if ask in rows]
-    _end_rows(connection, held.job.id, new)
-    waiting = {ask: row for ask, row in rows.items() if row.status == PENDING}
-    return list(zip(new, answers.end(connection, new, waiting), strict=True))
+    results = [settle(held.job, row, one_each[row.position]) for row in rows]
+    _end_rows(connection, held.job.id, results)
+    waiting = {row.ask: row for row in rows if row.status == PENDING}
+    return list(zip(results, answers.end(connection, results, waiting), strict=True))
 
 
 def _fail(draft: _Draft, write: Fail) -> None:
