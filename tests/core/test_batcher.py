@@ -122,6 +122,16 @@ def test_idleness_counts_from_the_newest_ticket() -> None:
     assert names(batcher.due(3.5)) == [("ab", "idle")]
 
 
+def test_idleness_is_not_forgotten_when_outdated_timers_are_cleaned_away() -> None:
+    batcher, idle = Batcher(), WindowRule(max_wait=1e6, max_size=10_000, max_idle=2.0)
+    for number in range(1000):
+        batcher.add("k", ticket(str(number), number / 1000), idle, number / 1000)
+    for number in range(999):
+        batcher.remove(str(number))
+    assert batcher.due(2.998) == []
+    assert names(batcher.due(2.999)) == [("999", "idle")]
+
+
 def test_a_removed_ticket_still_broke_the_idleness() -> None:
     batcher, idle = Batcher(), WindowRule(max_wait=100.0, max_size=9, max_idle=2.0)
     batcher.add("k", ticket("a", 0.0), idle, 0.0)

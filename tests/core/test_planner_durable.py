@@ -279,6 +279,36 @@ def test_what_is_due_before_its_window_closes_leaves_it() -> None:
     assert desk.tell(facts.TimePassed(), after=30) == []
 
 
+def test_what_nobody_waits_for_leaves_its_words_on_disk() -> None:
+    """Ten thousands may wait for their window, each of kilobytes."""
+    desk = desk_of()
+    asked = {"durable": True, "detached": True, "reuse": "off", "priority": "low", "body": b'{"long": "text"}'}
+    for fingerprint in "ab":
+        desk.ask(fingerprint=fingerprint, **asked)
+        acknowledged, *formed = desk.tell(facts.Saved(f"ask-{'_ab'.index(fingerprint)}"))
+        assert isinstance(acknowledged, Acknowledge)
+    (form,) = formed
+    assert isinstance(form, FormJob)
+    assert [(request.body, request.prompt.texts, request.size) for request in form.requests] == [(b"", ("",), 16)] * 2
+    assert [request.likely_tokens for request in form.requests] == [4, 4]
+
+
+def test_what_left_its_words_on_disk_is_rescued_with_them() -> None:
+    desk = desk_of()
+    desk.ask(fingerprint="a", durable=True, detached=True, named=True, id="mine", reuse="off", priority="low")
+    desk.tell(facts.Looked("ask-1"))
+    desk.tell(facts.Saved("ask-1"))
+    (join,) = desk.ask(fingerprint="a", named=True, id="mine", reuse="off")
+    assert isinstance(join, Join)
+    waiting = desk.request(id="mine", ask="ask-1", fingerprint="a", priority="low", reuse="off", body=b"its words")
+    call = call_of(desk.tell(facts.Rescue(waiting, "", "its deadline comes")))
+    (sent,) = call.requests
+    assert (sent.ask, sent.body, sent.size, sent.prompt) == ("ask-1", b"its words", 9, waiting.prompt)
+    (kept,) = desk.finish(call)
+    assert isinstance(kept, Keep)
+    assert reply_of(desk.tell(facts.Kept("ask-1"))).request.ask == "ask-2"
+
+
 def test_a_rescue_that_fails_leaves_the_request_to_its_job() -> None:
     desk = desk_of()
     form = in_job(desk, "a")

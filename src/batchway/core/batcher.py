@@ -29,7 +29,7 @@ when several arrive in one turn of the event loop, they share a call instead of 
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Literal
 
@@ -164,9 +164,14 @@ class Batcher:
         """When `due` has to be called next; None if nothing waits."""
         timers = self._timers
         while timers:
-            if _runs(timers[0]):
-                return timers[0][0]
-            heappop(timers)
+            at, _, window, place = timers[0]
+            if place is None and window.idle_at is not None and window.idle_at > at:
+                self._timed += 1  # Those who came since have put it off.
+                heapreplace(timers, (window.idle_at, self._timed, window, None))
+            elif _runs(timers[0]):
+                return at
+            else:
+                heappop(timers)
         return None
 
     def due(self, now: float) -> list[Closed]:
@@ -200,8 +205,9 @@ class Batcher:
         window.bytes += ticket.size
         self._set_timer(place.until, window, place)
         if window.rule.max_idle is not None:
-            window.idle_at = now + window.rule.max_idle
-            self._set_timer(window.idle_at, window, None)
+            timed, window.idle_at = window.idle_at is not None, now + window.rule.max_idle
+            if not timed:
+                self._set_timer(window.idle_at, window, None)
 
     def _set_timer(self, at: float, window: "_Window", place: "_Place | None") -> None:
         self._timed += 1  # Breaks ties, so that windows are never compared.
@@ -316,10 +322,11 @@ def _alone(key: Hashable, ticket: Ticket, rule: WindowRule, bound: Reason, now: 
 
 
 def _runs(timer: _Timer) -> bool:
-    """Does the timer still count? Those of tickets that have gone and of earlier idleness stay for a while."""
-    at, _, window, place = timer
+    """Does the timer still count? Those of tickets that have gone, and of windows, stay for a while. That of a window's
+    idleness may be early: it is put off when it is looked at, not with every arrival."""
+    _, _, window, place = timer
     if place is None:
-        return window.idle_at == at
+        return window.idle_at is not None
     return window.places.get(place.ticket.id) is place
 
 

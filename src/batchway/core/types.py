@@ -8,7 +8,7 @@ Times are seconds since the epoch, given by the caller's clock; sizes are bytes;
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 Endpoint = Literal["chat", "embeddings", "responses"]
 Lane = Literal["direct", "flex", "batch"]
@@ -94,6 +94,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     """The body for the provider: as given, without our hints."""
     prompt: Prompt
+    stored_size: int | None = None
+    """Bytes of the body, where it is on disk alone, as are the texts of the prompt (`wordless`)."""
     pack_key: str | None = None
     """Equal for two requests that differ in nothing but their last user text; None where packing was not asked for."""
     apart: str | None = None
@@ -130,7 +132,13 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of the body. No tokenizer makes more tokens than bytes, so this is a bound on the tokens as well."""
-        return len(self.body)
+        return len(self.body) if self.stored_size is None else self.stored_size
+
+    def wordless(self) -> "Request":
+        """The same without what it says, which is on disk: what waits for hours, by the ten thousand, takes no memory
+        for it."""
+        prompt = structs.replace(self.prompt, texts=("",) * len(self.prompt.texts), system="", last_user=None)
+        return structs.replace(self, stored_size=self.size, body=b"", prompt=prompt)
 
     @property
     def likely_tokens(self) -> int:

@@ -1,5 +1,7 @@
 """Answering: what calls and jobs bring back, charged, tried again or passed on."""
 
+from msgspec import structs
+
 from batchway.core import facts
 from batchway.core.commands import Book, Refuse
 from batchway.core.cost import charged, counterfactual
@@ -127,7 +129,7 @@ def _learn(plan: Plan, seat: Seat, answer: Answer) -> None:
 
 def _may_count(plan: Plan, request: Request) -> bool:
     """Whether its tokens may be counted only to learn."""
-    if request.size > SAMPLE_SIZE or plan.now < plan.sampled_at + SAMPLE_SECONDS:
+    if request.stored_size is not None or request.size > SAMPLE_SIZE or plan.now < plan.sampled_at + SAMPLE_SECONDS:
         return False
     plan.sampled_at = plan.now
     return True
@@ -214,6 +216,9 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
         # At the gate, before another try, or on its way to the disk: it goes from there, and not twice.
         seat.lane, seat.why = "direct", fact.why
         return
+    # What waited in a window left its words on disk.
+    said = {"stored_size": None, "body": fact.request.body, "prompt": fact.request.prompt}
+    seat.request = structs.replace(seat.request, **said)
     seat.job, seat.lane, seat.why = fact.job_id or None, "direct", fact.why
     sending.send(plan, Party((seat,), "direct"))
 

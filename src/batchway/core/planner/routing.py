@@ -160,6 +160,8 @@ def _open_job_window(plan: Plan, seat: Seat) -> None:
     rule = plan.policy.job
     # Counting costs more than all else that accepting does, so it is done only where a bound depends on it.
     tokens = request.likely_tokens if rule.max_tokens is None else plan.gate.count(seat)
+    if not seat.waiting:
+        seat.request = request.wordless()
     _open_window(plan, key, seat, rule, tokens)
 
 
