@@ -102,7 +102,7 @@ class Limits:
             if bound < 1:
                 raise SettingsError(f"max_in_flight of {account} is {bound}; it must be at least 1")
         self._bounds = bounds or {}
-        self._under_way: dict[Hashable, int] = {}
+        self._accounts: dict[Hashable, _Account] = {}
         self._budgets: dict[Key, _Budget] = {}
 
     def __len__(self) -> int:
@@ -111,22 +111,21 @@ class Limits:
 
     def under_way(self, account: Hashable) -> int:
         """Calls of an account that have started and not ended."""
-        return self._under_way.get(account, 0)
+        return self._account(account).under_way
 
     def admit(self, key: Key, tokens: int, now: float) -> float | None:
         """None: a call of so many input tokens may start now. Else when to ask again; infinity: after a call's end."""
-        account = key[0]
-        if self._under_way.get(account, 0) >= self._bound(account):
-            return inf
         budget = self._budgets.get(key)
+        account = self._account(key[0]) if budget is None else budget.account
+        if account.under_way >= account.bound:
+            return inf
         return None if budget is None else budget.admit(tokens, now)
 
     def started(self, key: Key, tokens: int, now: float) -> None:
         """A call was sent."""
-        account = key[0]
-        self._under_way[account] = self._under_way.get(account, 0) + 1
-        budget = self._budgets.pop(key, None) or self._make_room()
+        budget = self._budgets.pop(key, None) or self._make_room(key)
         self._budgets[key] = budget  # At the end: the dict keeps the order of use.
+        budget.account.under_way += 1
         budget.under_way += 1
         budget.requests.spend(1, now)
         budget.tokens.spend(tokens, now)
@@ -136,7 +135,7 @@ class Limits:
         budget = self._end(key, report, now)
         if now >= budget.blocked_until:
             budget.refusals = 0
-            budget.ceiling = min(budget.ceiling + 1, float(self._bound(key[0])))
+            budget.ceiling = min(budget.ceiling + 1, budget.account.bound)
 
     def refused(self, key: Key, fault: Fault, report: Report | None, now: float, dice: Dice) -> None:
         """A call ended with a fault: any ends it, one that means overload blocks the key as well."""
@@ -145,39 +144,50 @@ class Limits:
             told = fault.retry_after or (report.retry_after if report else None) or 0.0
             budget.block(told, self._policy, now, dice)
 
-    def _bound(self, account: Hashable) -> int:
-        return self._bounds.get(account, self._policy.max_in_flight)
+    def _account(self, name: Hashable) -> "_Account":
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(self._bounds.get(name, self._policy.max_in_flight))
+        return account
 
     def _end(self, key: Key, report: Report | None, now: float) -> "_Budget":
         budget = self._budgets.get(key)
         if budget is None or not budget.under_way:
             raise ValueError(f"no call of {key} is under way: each `started` is ended once")
         budget.under_way -= 1
-        account = key[0]
-        self._under_way[account] -= 1
-        if not self._under_way[account]:
-            del self._under_way[account]
+        budget.account.under_way -= 1
         if report is not None:
             budget.learn(report, now)
         return budget
 
-    def _make_room(self) -> "_Budget":
+    def _make_room(self, key: Key) -> "_Budget":
         """A new budget, in place of the one longest idle if there are too many. Those with calls under way are kept."""
         if len(self._budgets) >= KEYS:
             idle = next((key for key, budget in self._budgets.items() if not budget.under_way), None)
             if idle is not None:
                 del self._budgets[idle]
-        return _Budget()
+        return _Budget(self._account(key[0]))
+
+
+class _Account:
+    """The calls under way at one account, and how many they may be. There are as many accounts as are configured."""
+
+    __slots__ = ("bound", "under_way")
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.under_way = 0
 
 
 class _Budget:
     """What is known about one key."""
 
-    __slots__ = ("blocked_until", "ceiling", "refusals", "requests", "tokens", "under_way")
+    __slots__ = ("account", "blocked_until", "ceiling", "refusals", "requests", "tokens", "under_way")
 
-    def __init__(self) -> None:
+    def __init__(self, account: _Account) -> None:
+        self.account = account
         self.under_way = 0
-        self.ceiling = inf
+        self.ceiling: float = inf
         self.refusals = 0
         self.blocked_until = -inf
         self.requests = _Count()
@@ -188,6 +198,8 @@ class _Budget:
             return self.blocked_until
         if self.under_way >= self.ceiling:
             return inf
+        if self.requests.left is None and self.tokens.left is None:
+            return None
         return _later(self.requests.ready(1, now), self.tokens.ready(tokens, now))
 
     def learn(self, report: Report, now: float) -> None:

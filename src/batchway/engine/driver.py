@@ -182,11 +182,11 @@ class Engine:
         self._driver = None
         return outcome
 
-    async def drive(self, ask: str) -> None:
-        """Make the call that this request has to make at once, if there is one. Ends when the call has been told of."""
+    def drive(self, ask: str) -> Coroutine[Any, Any, None] | None:
+        """The call that this request has to make at once, to be awaited; None: there is none. It ends when the call has
+        been told of."""
         call = self._to_drive.pop(ask, None)
-        if call is not None:
-            await self._calls.make(call)
+        return None if call is None else self._calls.make(call)
 
     def leave(self, ask: str, *, keep: bool = False) -> None:
         """The caller is gone (or has waited long enough: `keep`). It gets nothing any more."""

@@ -120,9 +120,12 @@ class Endpoint:
     async def _drive(self, request: Request, visit: Visit) -> Outcome:
         """The outcome, the request's own call made by this very task: it goes on when its caller leaves."""
         outcome = self._engine.ask(request, driving=visit.task)
+        call = self._engine.drive(request.ask)
+        if call is None:
+            return await outcome
         visit.driving = functools.partial(self._engine.leave, request.ask)
         try:
-            await self._engine.drive(request.ask)
+            await call
         except asyncio.CancelledError:
             # The call was ended; whoever still waits has been told how.
             if visit.left or not outcome.done():

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from msgspec import Struct
+
 from batchway.core.errors import TooSlow
 from batchway.server.exchange import Gone, Message, Receive, Send
 
@@ -20,31 +22,28 @@ WRITE_TIMEOUT = 60.0
 """Seconds that a reader may take for one piece of its answer before it is taken for gone."""
 
 
-class Visit:
+class Visit(Struct, eq=False):
     """One exchange. As a context manager it turns our own cancellations into what they mean: TooSlow, or Gone."""
 
-    __slots__ = (
-        "_pieces", "_seen", "_send", "_sending", "_stuck", "_visits",
-        "began", "driving", "left", "overdue", "reading", "receive", "task", "watching",
-    )  # fmt: skip
-
-    def __init__(
-        self, visits: "Visits", receive: Receive, send: Send, task: "asyncio.Task[object]", began: float
-    ) -> None:
-        self._visits = visits
-        self._send = send
-        self._sending = False
-        self._pieces = self._seen = 0
-        self._stuck = 0.0
-        self.receive = receive
-        self.task = task
-        self.began = began
-        self.reading = True
-        self.overdue = False
-        self.left = False
-        self.driving: Callable[[], None] | None = None
-        """Set while the task makes a call that may go on without this caller: what to do when it leaves."""
-        self.watching: asyncio.Task[None] | None = None
+    visits: "Visits"
+    receive: Receive
+    passing: Send
+    """Where the answer goes; whoever answers calls `send`."""
+    task: "asyncio.Task[object]"
+    began: float
+    reading: bool = True
+    overdue: bool = False
+    left: bool = False
+    driving: Callable[[], None] | None = None
+    """Set while the task makes a call that may go on without this caller: what to do when it leaves."""
+    watching: "asyncio.Task[None] | None" = None
+    pieces: int = 0
+    """Pieces of the answer that were begun."""
+    sending: bool = False
+    """The last of them waits for its reader."""
+    seen: int = 0
+    """How many they were at the last sweep, and for how many seconds it has been the same that waits."""
+    stuck: float = 0.0
 
     def leave(self) -> None:
         """Nobody is there to read the answer. A task that drives a call is told, any other is cancelled."""
@@ -64,16 +63,16 @@ class Visit:
 
     async def send(self, message: Message) -> None:
         """Send one piece of the answer; whoever does not take it within `WRITE_TIMEOUT` is taken for gone."""
-        self._pieces += 1
-        self._sending = True
-        await self._send(message)
-        self._sending = False
+        self.pieces += 1
+        self.sending = True
+        await self.passing(message)
+        self.sending = False
 
     def is_stuck(self) -> bool:
         """Asked at each sweep: whether one and the same piece has waited for its reader too long."""
-        self._stuck = self._stuck + PERIOD if self._sending and self._seen == self._pieces else 0.0
-        self._seen = self._pieces
-        return self._stuck >= self._visits.write_timeout
+        self.stuck = self.stuck + PERIOD if self.sending and self.seen == self.pieces else 0.0
+        self.seen = self.pieces
+        return self.stuck >= self.visits.write_timeout
 
     def __enter__(self) -> Self:
         return self
@@ -81,13 +80,13 @@ class Visit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._visits.end(self)
+        self.visits.end(self)
         if kind is asyncio.CancelledError and (self.left or self.overdue):
             self.task.uncancel()
             if self.left:
                 raise Gone from error
             raise TooSlow(
-                f"The body did not arrive within {self._visits.body_timeout:g} seconds (body_timeout)."
+                f"The body did not arrive within {self.visits.body_timeout:g} seconds (body_timeout)."
             ) from error
 
 
