@@ -1,6 +1,7 @@
 """Who may come in: gateway keys, Host names, origins. Found out before a body is read."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -14,6 +15,9 @@ from batchway.wire.hints import NO_HINTS, overlay
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
 name that resolves to our address (DNS rebinding) is refused by its Host."""
+
+MANY = 1000
+"""Callers and host names that are remembered: hashing a key costs as much as finding whose it is."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -37,6 +41,7 @@ class Access:
         self.know(())
         self._anyone = Identity(tenant="default", key="default", scope="admin", defaults=defaults)
         self._hosts = LOOPBACK | frozenset(allowed_hosts)
+        self._is_ours = lru_cache(maxsize=MANY)(self._is_one_of_ours)
         self._origins = frozenset(cors_origins)
 
     def know(self, stored: Sequence[KeyEntry]) -> None:
@@ -45,6 +50,7 @@ class Access:
         keys = (*self._settled, *stored)
         self._guarded = self._guarded or bool(keys)
         self._keys = index_keys(keys)
+        self._known = lru_cache(maxsize=MANY)(self._known_by)
         self._identities = {key.hash: self._identity(key) for key in keys}
 
     @property
@@ -55,7 +61,7 @@ class Access:
     def check_site(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse a foreign Host, and a change asked for by another site's page. Raises Forbidden."""
         host = headers.get("host", "").lower()
-        if host not in self._hosts and _without_port(host) not in self._hosts:
+        if not self._is_ours(host):
             raise Forbidden(
                 f"Host '{host[:100]}' is not one of this gateway's; add it to allowed_hosts (BATCHWAY_ALLOWED_HOSTS).",
                 code="host_not_allowed",
@@ -71,6 +77,9 @@ class Access:
                 "A page of another site asked for this; add its origin to cors_origins (BATCHWAY_CORS_ORIGINS).",
                 code="origin_not_allowed",
             )
+
+    def _is_one_of_ours(self, host: str) -> bool:
+        return host in self._hosts or _without_port(host) in self._hosts
 
     @property
     def cors(self) -> bool:
@@ -88,6 +97,9 @@ class Access:
             return self._anyone if authorization is None else replace(self._anyone, authorization=authorization)
         if authorization is None:
             raise Unauthorized("Send your gateway key: 'Authorization: Bearer bw-…'.", code="missing_api_key")
+        return self._known(authorization)
+
+    def _known_by(self, authorization: str) -> Identity:
         scheme, _, key = authorization.partition(" ")
         entry = find_key(self._keys, key.strip()) if scheme.lower() == "bearer" else None
         if entry is None:
