@@ -191,6 +191,15 @@ def test_whose_like_were_not_packed_wait_for_nobody() -> None:
     assert not calls(ask(desk, "e", packing="auto")), "and so does this one, in a moment"
 
 
+def test_two_who_met_by_chance_do_not_stop_the_crowd_that_follows() -> None:
+    """The first was expected to be alone, so its window closed at once: that two are too few says nothing of ten."""
+    desk = Desk(Policy(pack=WindowRule(max_wait=0.05, max_size=6)))
+    for name in "ab":
+        assert not calls(ask(desk, name, packing="auto"))
+    assert {len(call.requests) for call in calls(desk.tell(facts.TimePassed()))} == {1}
+    assert not calls(ask(desk, "c", packing="auto"))
+
+
 def test_one_without_company_goes_alone() -> None:
     call = call_of(close(Desk(POLICY), "a"))
     assert call.packed is None and "nobody to share a call with" in call.why

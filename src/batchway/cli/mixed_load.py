@@ -38,9 +38,6 @@ LETTERS = (
     "The manual is in the wrong language.", "How do I pay by invoice?", "The vase arrived in two hundred pieces.",
 )  # fmt: skip
 ROUNDS = 3
-BETWEEN = 1.5
-"""Seconds between two rounds: where the first letters that came were too few to pack, the next are not kept waiting for
-company in the second after that."""
 
 
 class Row(Struct, frozen=True):
@@ -122,9 +119,7 @@ async def _embed(client: Any, text: str) -> str:
 
 
 async def _sort_letters(client: Any, number: int) -> list[Part]:
-    """All letters at once, a moment after those before. The number of the round is in them, so that none is answered
-    from the cache."""
-    await asyncio.sleep(BETWEEN)
+    """All letters at once. The number of the round is in them, so that none is answered from the cache."""
     return await asyncio.gather(*(_sort(client, f"Letter {number}.{at}: {each}") for at, each in enumerate(LETTERS)))
 
 

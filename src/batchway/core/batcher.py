@@ -78,6 +78,11 @@ class Closed(Struct, frozen=True, kw_only=True):
     max_wait: float
     """Seconds that the least patient of its tickets allowed."""
 
+    @property
+    def early(self) -> bool:
+        """Nobody was expected, so that it closed before it had waited: how many would have come is not known."""
+        return self.reason in ("alone", "wait") and self.closed_at < self.opened_at + self.max_wait
+
 
 class Open(Struct, frozen=True, kw_only=True):
     """An open window, for those who look on (statistics)."""

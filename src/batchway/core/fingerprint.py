@@ -23,7 +23,7 @@ UNANSWERING = frozenset(
         "user",
     }
 )
-"""Fields of a body that do not change its answer, and so are not part of the fingerprint."""
+"""Fields of a body that do not change its answer, and so are not part of the fingerprint of what may be shared."""
 
 
 def fingerprint(tenant: str, provider: str, endpoint: str, said: bytes, manner: str = "") -> str:

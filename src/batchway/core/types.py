@@ -101,7 +101,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     apart: str | None = None
     """A field of its body that may mean something else in a call of several, where packing was asked for."""
     fingerprint: str
-    """Equal for two requests of one tenant exactly when the same answer would serve both; see `core.fingerprint`."""
+    """Equal for two requests of one tenant when the same answer would serve both. Of those that share with nobody, only
+    where they are the same byte for byte, as a caller's retry is; see `core.fingerprint`."""
     asked_at: float
     deadline: float | None = None
     priority: Priority = "normal"

@@ -178,12 +178,12 @@ def leave_window(plan: Plan, closed: list[Closed]) -> None:
             plan.watch("pack" if isinstance(window.key, _PackKey) else "job", window)
         seats = tuple(seat for ticket in window.tickets if (seat := plan.seats.led_by(ticket.id)))
         if isinstance(window.key, _PackKey):
-            _leave_pack_window(plan, seats, window.key.lane)
+            _leave_pack_window(plan, seats, window.key.lane, early=window.early)
         else:
             _form_job(plan, seats, window.reason)
 
 
-def _leave_pack_window(plan: Plan, seats: Sequence[Seat], lane: Lane) -> None:
+def _leave_pack_window(plan: Plan, seats: Sequence[Seat], lane: Lane, *, early: bool) -> None:
     """A window has closed: make calls of it."""
     fingerprints: set[str] = set()
     company: list[Seat] = []
@@ -195,7 +195,8 @@ def _leave_pack_window(plan: Plan, seats: Sequence[Seat], lane: Lane) -> None:
             fingerprints.add(seat.request.fingerprint)
             company.append(seat)
     packs = plan.packer.plan(packing.group(plan, company, lane), plan.now) if company else ()
-    packing.pause(plan, company, packs)
+    if not early:
+        packing.pause(plan, company, packs)
     for pack in packs:
         together = tuple(company[pack.start : pack.start + pack.size])
         for seat in together:
