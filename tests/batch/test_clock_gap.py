@@ -17,7 +17,7 @@ from batchway.store import Database, owners
 from batchway.store.charges import ledger
 
 LEASE = 1.0
-ASLEEP = 5.0
+ASLEEP = 7.0
 """Seconds: longer than its lease, than its batches, and than its deadlines."""
 
 QUICK = {
@@ -27,9 +27,9 @@ QUICK = {
 
 
 @asynccontextmanager
-async def opened(provider: Gate, folder: Path) -> AsyncIterator[tuple[Process, httpx2.AsyncClient]]:
+async def opened(provider: Gate, folder: Path, **settings: str) -> AsyncIterator[tuple[Process, httpx2.AsyncClient]]:
     """A gateway in a process of its own, and who asks it."""
-    environment = {f"BATCHWAY_{name}": value for name, value in QUICK.items()} | {
+    environment = {f"BATCHWAY_{name}": value for name, value in (QUICK | settings).items()} | {
         "OPENAI_BASE_URL": f"{provider.upstream}/v1",
         "OPENAI_API_KEY": "sk-x",
         "BATCHWAY_DATABASE_URL": str(folder / "batchway.db"),
@@ -56,16 +56,32 @@ async def test_batches_are_looked_at_before_anything_is_rescued(tmp_path: Path) 
         gateway, client,
     ):  # fmt: skip
         texts = [f"batched {number} please" for number in range(10)]
-        waiting = [asyncio.create_task(ask(client, text, strategy="batch", deadline=4.0)) for text in texts]
+        waiting = [asyncio.create_task(ask(client, text, strategy="batch", deadline=6.0)) for text in texts]
         await until(provider.sandbox.batches.every)
         await sleep(gateway)
         answers = await asyncio.gather(*waiting)
 
-        assert [via(answer) for answer in answers] == ["batch"] * 10, "their deadlines had passed, and they were there"
+        assert [via(answer) for answer in answers] == ["batch"] * 10, f"they were there:\n{gateway.said}"
         assert [text in said(answer) for text, answer in zip(texts, answers, strict=True)] == [True] * 10
         assert "the lease was over; going on under a new name" in gateway.said
         assert sum(bool(line.output) for line in provider.lines) == 10, "nothing was asked directly as well"
         assert len(provider.sandbox.batches.every()) == 1
+
+
+async def test_a_look_from_before_the_gap_is_none(tmp_path: Path) -> None:
+    """What a poll brings that began before the process stood still is old: the batch is over since."""
+    async with (
+        open_gate(sandbox={"batch_schedule": lasting(1.2)}) as provider,
+        opened(provider, tmp_path, POLL_INTERVAL="1", LEASE="3") as (gateway, client),
+    ):
+        # Its body says that the batch runs, and is on its way from before the process stops until it goes on.
+        provider.fault({"kind": "slow_body", "bytes_per_second": 90, "match": {"endpoint": "batches.retrieve"}})
+        waiting = asyncio.create_task(ask(client, "batched please", strategy="batch", deadline=6.0))
+        await until(lambda: provider.sandbox.faults.armed[0].applied)
+        await sleep(gateway)
+
+        assert via(await waiting) == "batch", f"it was there:\n{gateway.said}"
+        assert sum(bool(line.output) for line in provider.lines) == 1
 
 
 async def test_what_was_under_way_is_neither_lost_nor_sent_twice(tmp_path: Path) -> None:

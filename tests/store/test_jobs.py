@@ -223,7 +223,8 @@ def test_jobs_at_their_provider_are_hurried(connection: Connection) -> None:
     form(connection, 2, next_at=4e9)
     form(connection, 3, state="closing", next_at=4e9)
 
-    assert jobs.hurry(connection) == ["j-1"]
+    assert jobs.hurry(connection, "j-2") == []
+    assert jobs.hurry(connection, "j-1") == jobs.hurry(connection) == ["j-1"]
 
     assert claim(connection).job.id == "j-1"
 

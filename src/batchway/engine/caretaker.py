@@ -61,19 +61,23 @@ class CatchUp:
 
     def __init__(self) -> None:
         self._unseen: set[str] = set()
-        self._by = 0.0
+        self._since = 0.0
 
-    def looked(self, job_id: str) -> None:
-        """This one was, and what there was of its results is read."""
+    def looked(self, job_id: str, begun: float) -> bool:
+        """This one was, by a look that began then, and what there was of its results is read. False: that is what was
+        there before this process stood still; it has to be looked at again."""
+        if job_id in self._unseen and begun < self._since:
+            return False
         self._unseen.discard(job_id)
+        return True
 
-    def begin(self, job_ids: Iterable[str], by: float) -> None:
-        """These are to be looked at; by then nothing waits for them any longer."""
-        self._unseen, self._by = set(job_ids), by
+    def begin(self, job_ids: Iterable[str], since: float) -> None:
+        """These are to be looked at, from now on; nothing waits for them for ever."""
+        self._unseen, self._since = set(job_ids), since
 
     def over(self, now: float) -> bool:
         """Whether all were looked at, or long enough was waited."""
-        return not self._unseen or now >= self._by
+        return not self._unseen or now >= self._since + CAUGHT_UP
 
 
 class Caretaker:
@@ -160,7 +164,8 @@ class Caretaker:
 
     async def _catch_up(self) -> None:
         """Every job is looked at before anything is rescued: most of what seems late is there already."""
-        self._caught.begin(await self._jobs.hurry(), by=self._clock.now() + CAUGHT_UP)
+        since = self._clock.now()
+        self._caught.begin(await self._jobs.hurry(), since)
         self._wake()
 
     # Other processes

@@ -57,11 +57,12 @@ class Jobs:
         learning: Learning,
         naming: Naming,
         dice: Dice,
-        looked: Callable[[str], None] = lambda _: None,
+        looked: Callable[[str, float], bool] = lambda *_: True,
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`accounts` by id; `window`: the completion window that is asked for; `metadata`: put on every batch;
-        `lease`: seconds that a job is held; `looked` is told of each job that was seen to."""
+        `lease`: seconds that a job is held; `looked` is told of each job that was
+        seen to, and when that began; False: look at it again."""
         self._store = store
         self._desk = desk
         self._clock = clock
@@ -183,9 +184,11 @@ class Jobs:
 
     async def _work(self, held: Held) -> None:
         """One claim. One job that goes wrong harms no other (failures.md #24)."""
+        begun = self._clock.now()
         try:
             await self._steps.work(held)
-            self._looked(held.job.id)
+            if not self._looked(held.job.id, begun):
+                await self._store.hurry(held.job.id)
         except Fenced:
             _log.warning("a job was taken by another while it was worked on", job_id=held.job.id)
         except Refusal as refusal:

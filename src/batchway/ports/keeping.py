@@ -260,8 +260,8 @@ class JobStore(Protocol):
         """Jobs by their tags."""
         ...
 
-    async def hurry(self) -> list[str]:
-        """Have every job looked at now whose rows may have their answers. Returns their ids."""
+    async def hurry(self, only: str | None = None) -> list[str]:
+        """Have every job, or this one, looked at now if its rows may have their answers. Returns their ids."""
         ...
 
     async def cancel(self, job_id: str, wish: CancelAsked) -> bool:

@@ -226,10 +226,12 @@ def seconds_to_next(connection: Connection) -> float | None:
     return None if at is None else at - now
 
 
-def hurry(connection: Connection) -> list[str]:
-    """Have every job looked at now whose rows may have their answers. Those that somebody is writing are being looked
-    at."""
+def hurry(connection: Connection, only: str | None = None) -> list[str]:
+    """Have every job, or this one, looked at now if its rows may have their answers. Those that somebody is writing are
+    being looked at."""
     there = select(jobs.c.id).where(jobs.c.state.in_(PROMISING), jobs.c.next_at.is_not(None))
+    if only is not None:
+        there = there.where(jobs.c.id == only)
     ids = list(connection.scalars(there.order_by(jobs.c.id).with_for_update(skip_locked=True)))
     connection.execute(update(jobs).where(among(connection, jobs.c.id, ids)).values(next_at=0.0))
     return ids

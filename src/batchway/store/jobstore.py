@@ -110,9 +110,9 @@ class StoreJobs:
         """See `ports.JobStore`."""
         return await self._database.read(jobs.by_tags, tags)
 
-    async def hurry(self) -> list[str]:
+    async def hurry(self, only: str | None = None) -> list[str]:
         """See `ports.JobStore`."""
-        return await self._database.write(jobs.hurry)
+        return await self._database.write(jobs.hurry, only)
 
     async def cancel(self, job_id: str, wish: CancelAsked) -> bool:
         """See `ports.JobStore`."""
