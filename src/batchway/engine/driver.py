@@ -202,6 +202,10 @@ class Engine:
         """Whether a tenant's request is under way here without being on disk (as far as its id is not its own)."""
         return self._planner.holds(tenant, request_id)
 
+    def crowded(self) -> bool:
+        """Whether as many requests are held back for a slot as may be."""
+        return self._planner.crowded()
+
     def load(self) -> Load:
         """How much is under way."""
         return self._planner.load()

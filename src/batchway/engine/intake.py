@@ -57,6 +57,15 @@ class Taken(Struct, frozen=True, kw_only=True, gc=False):
     """The stored response that it goes on from."""
 
 
+class Naming(Struct, frozen=True, gc=False):
+    """How a request is called that came with others."""
+
+    prefix: str
+    """Before whatever it is called."""
+    name: str
+    """What it is called where it has no `request_id` of its own."""
+
+
 class Intake:
     """Makes requests. `names` maps every name of a configured provider to its own; `keyed` are those with a key."""
 
@@ -93,11 +102,14 @@ class Intake:
         now: float,
         *,
         detached: bool = False,
+        naming: Naming | None = None,
     ) -> Taken:
         """Read, check and resolve. Raises a Refusal that names the field. `detached`: nobody will wait for it."""
         body.check(content, self._max_depth)
         reading = front.read(content)
         said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults)
+        if naming is not None:
+            said = hints.named(said, naming.prefix, naming.name)
         model = reading.prompt.model or self._defaults.model
         if not model:
             raise BadRequest(

@@ -1,20 +1,17 @@
 """The ASGI application: hot routes go straight to their endpoint, everything else to FastAPI."""
 
-from collections.abc import Awaitable, Callable
-
 from batchway.assemble import Gateway
 from batchway.assemble.policies import without_profile
 from batchway.core.errors import Refusal, TooMany
 from batchway.server import api
 from batchway.server.access import Access
-from batchway.server.exchange import Message, Receive, Scope, Send, read_headers, send_fault
+from batchway.server.bulk import Bulk, either
+from batchway.server.exchange import App, Message, Receive, Scope, Send, read_headers, send_fault
 from batchway.server.openai import Endpoint
 from batchway.server.relay import Relayer
 from batchway.server.visits import Visits
 from batchway.wire.endpoints import FRONTS, Front
 from batchway.wire.objects import find
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def make_access(gateway: Gateway) -> Access:
@@ -46,7 +43,8 @@ def build(gateway: Gateway, access: Access) -> App:
         )
 
     routes: dict[str, App] = {"/v1" + front.path: endpoint(front) for front in FRONTS.values()}
-    routes["/submit"] = endpoint(FRONTS["chat"], native=True)
+    bulk = Bulk(gateway.engine, gateway.intake, access, visits, gateway.relay, longest=settings.max_body_bytes)
+    routes["/submit"] = either(endpoint(FRONTS["chat"], native=True), bulk)
     relayer = Relayer(gateway.relay, gateway.intake, access, visits, max_body=settings.max_body_bytes)
     return _Application(routes, relayer, rest, access, settings.max_connections)
 

@@ -12,6 +12,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
@@ -61,7 +62,7 @@ def declared_length(headers: Mapping[str, str], max_bytes: int, bound: str = "")
     return length
 
 
-async def body_pieces(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
+async def body_pieces(receive: Receive, max_bytes: float) -> AsyncIterator[bytes]:
     """The body piece by piece, as it comes. Raises TooLarge or Gone."""
     size, more = 0, True
     while more:
@@ -76,7 +77,7 @@ async def body_pieces(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _too_large(max_bytes: int, bound: str) -> TooLarge:
+def _too_large(max_bytes: float, bound: str) -> TooLarge:
     return TooLarge(f"The body is larger than {max_bytes} bytes{bound}.")
 
 

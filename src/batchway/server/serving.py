@@ -19,6 +19,7 @@ from batchway.ports import Clock, Listener
 from batchway.server import app
 from batchway.server.access import Access
 from batchway.server.connections import KEEP_ALIVE, PATIENCE, Connection, Idlers
+from batchway.server.exchange import App
 from batchway.settings import Settings
 
 BACKLOG = 2048
@@ -194,7 +195,7 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(application: app.App, settings: Settings) -> uvicorn.Config:
+def _config(application: App, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         cast("uvicorn._types.ASGIApplication", application),
         http=Connection,

@@ -121,6 +121,13 @@ def overlay(*layers: Hints) -> Hints:
     return whole
 
 
+def named(hints: Hints, prefix: str, name: str) -> Hints:
+    """The same, its request called by its own id, or else by this name, after this prefix. Raises BadRequest."""
+    whole = prefix + (hints.request_id or name)
+    _check_id("request_id", whole)
+    return replace(hints, request_id=whole)
+
+
 def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
     """The instant meant by a deadline of seconds from now, or by an RFC 3339 instant.
 

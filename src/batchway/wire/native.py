@@ -72,9 +72,13 @@ def completed(request_id: str, response: bytes) -> bytes:
 
 def error_body(fault: Fault, request_id: str | None) -> bytes:
     """A fault in OpenAI's shape, with our fields beside it; a provider's own error object is kept as it came."""
+    return _encode({"error": error_of(fault), "status": "failed", "request_id": request_id, "content": None})
+
+
+def error_of(fault: Fault) -> msgspec.Raw:
+    """The error object of a fault."""
     own = _upstream_error(fault.body)
-    error = own or body.raw({"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code})
-    return _encode({"error": error, "status": "failed", "request_id": request_id, "content": None})
+    return own or body.raw({"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code})
 
 
 def _upstream_error(given: bytes | None) -> msgspec.Raw | None:

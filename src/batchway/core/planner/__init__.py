@@ -126,6 +126,11 @@ class Planner:
         seat = self._plan.seats.led_by(ask)
         return ask in self._plan.ended or (seat is not None and not seat.away)
 
+    def crowded(self) -> bool:
+        """Whether as many are held back for a slot as may be: what is durable is held all the same, so whoever brings
+        many of it should wait."""
+        return self._plan.gate.held >= self._plan.policy.max_queue
+
     def load(self) -> Load:
         """How much is under way."""
         plan = self._plan

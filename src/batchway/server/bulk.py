@@ -1,0 +1,231 @@
+"""Bulk: many requests in one call, as JSON Lines, each taken or refused by itself; their answers are fetched later.
+
+A body is read as it comes and never held whole. What became of its lines is said when all of them have come: whoever
+sends a large body does not read before its end, and would wait for us as we for it.
+"""
+
+import asyncio
+from math import inf
+from tempfile import SpooledTemporaryFile
+from urllib.parse import parse_qs
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from batchway.core.commands import Refuse
+from batchway.core.errors import BadRequest, Internal, Refusal, TooLarge
+from batchway.core.types import Fault, Hints, Request
+from batchway.engine.driver import Engine, Outcome
+from batchway.engine.intake import Identity, Intake, Naming
+from batchway.engine.relay import Relay
+from batchway.server.access import Access
+from batchway.server.exchange import (
+    BOUND,
+    PRIVATE,
+    App,
+    Gone,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    body_pieces,
+    read_headers,
+    send_fault,
+    write,
+)
+from batchway.server.visits import Visit, Visits
+from batchway.wire import lines
+from batchway.wire.hints import from_headers, overlay
+
+TOGETHER = 500
+"""Lines that are put on disk at a time: one commit for all of them."""
+
+HEAVY = 4 << 20
+"""Bytes of lines that are held at a time, or little more."""
+
+CROWDED = 0.05
+"""Seconds to the next look whether more can be held for the providers' slots."""
+
+IN_MEMORY = 1 << 20
+"""Bytes of what is said of the lines; what is more is kept in a file."""
+
+PIECE = 64 << 10
+
+AT_LEISURE = Hints(priority="low")
+"""Who hands in many waits for none: they take the cheapest way, unless they or their key say otherwise."""
+
+JSON_LINES = (b"content-type", b"application/x-ndjson")
+
+_NO_HEADERS: dict[str, str] = {}
+
+_log = structlog.get_logger()
+
+
+def either(single: App, bulk: App) -> App:
+    """JSON Lines to the one, everything else to the other."""
+
+    async def submit(scope: Scope, receive: Receive, send: Send) -> None:
+        kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        many = kind.partition(b";")[0].strip().lower() in lines.MEDIA_TYPES
+        await (bulk if many else single)(scope, receive, send)
+
+    return submit
+
+
+class _Submission(Struct):
+    """One call, and what became of its lines so far."""
+
+    identity: Identity
+    prefix: str | None
+    said: "SpooledTemporaryFile[bytes]"
+    taken: int = 0
+    refused: int = 0
+    first: Fault | None = None
+    """Why the first that was refused was refused."""
+
+
+class _Asked(Struct):
+    """One line that was asked."""
+
+    number: int
+    request: Request
+    outcome: "asyncio.Future[Outcome]"
+
+
+class Bulk:
+    """`POST /submit` with JSON Lines."""
+
+    def __init__(
+        self, engine: Engine, intake: Intake, access: Access, visits: Visits, relay: Relay, *, longest: int
+    ) -> None:
+        """`longest`: bytes that a line may have."""
+        self._engine = engine
+        self._intake = intake
+        self._access = access
+        self._visits = visits
+        self._relay = relay
+        self._longest = longest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        try:
+            with self._visits.begin(receive, send) as visit, SpooledTemporaryFile(IN_MEMORY) as said:
+                submission = self._begin(scope, said)
+                await self._take_all(submission, receive, visit)
+                visit.has_asked()
+                await _answer(submission, visit.send)
+        except Refusal as refusal:
+            await send_fault(send, refusal.fault, None)
+        except Gone:
+            return
+        except Exception:  # noqa: BLE001  # A defect: its caller is told in a shape that it can read.
+            _log.exception("a submission failed by a defect")
+            await send_fault(send, Internal("A defect of batchway; its log has the details.").fault, None)
+
+    def _begin(self, scope: Scope, said: "SpooledTemporaryFile[bytes]") -> _Submission:
+        """Whoever may not ask is told so before a line is read."""
+        headers = read_headers(scope)
+        self._access.check_site(scope["method"], headers)
+        identity = self._access.identify(headers)
+        hints = from_headers(headers)
+        if hints.request_id is not None:
+            raise BadRequest(
+                "request_id: one id cannot name many lines; give each its own (or a custom_id), and ?prefix= before "
+                "all of them.",
+                param="request_id",
+            )
+        identity = replace(identity, defaults=overlay(hints, identity.defaults, AT_LEISURE))
+        prefix = parse_qs(scope["query_string"].decode("latin-1")).get("prefix")
+        return _Submission(identity, prefix[-1] if prefix else None, said)
+
+    async def _take_all(self, submission: _Submission, receive: Receive, visit: Visit) -> None:
+        cutter = lines.Cutter(self._longest)
+        group: list[tuple[int, bytes]] = []
+        weight = 0
+        async for piece in body_pieces(receive, inf):
+            for number, content in cutter.feed(piece):
+                group.append((number, content))
+                weight += len(content)
+            visit.goes_on()
+            if len(group) >= TOGETHER or weight >= HEAVY:
+                await self._take(submission, group)
+                group, weight = [], 0
+                while self._engine.crowded():
+                    await asyncio.sleep(CROWDED)
+                    visit.goes_on()
+                visit.goes_on()
+        group += cutter.end()
+        await self._take(submission, group)
+        if not submission.taken + submission.refused:
+            raise BadRequest("There is no line in the body; send one request per line.", code="invalid_json")
+
+    async def _take(self, submission: _Submission, group: list[tuple[int, bytes]]) -> None:
+        """Have them put on disk, and keep what became of each, in their order."""
+        asked: list[_Asked | bytes] = []
+        for number, content in group:
+            try:
+                request = await self._request(submission, number, content)
+            except Refusal as refusal:
+                asked.append(_refused(submission, number, None, refusal.fault))
+            else:
+                asked.append(_Asked(number, request, self._engine.ask(request)))
+        await self._wait([each for each in asked if isinstance(each, _Asked)])
+        for each in asked:
+            submission.said.write(_told(submission, each) if isinstance(each, _Asked) else each)
+
+    async def _request(self, submission: _Submission, number: int, content: bytes) -> Request:
+        if len(content) > self._longest:
+            raise TooLarge(f"The line is longer than {self._longest} bytes{BOUND}.")
+        line = lines.read(content)
+        naming = None
+        if line.custom_id is not None or submission.prefix is not None:
+            naming = Naming(submission.prefix or "", line.custom_id or str(number))
+        now = self._engine.clock.now()
+        taken = self._intake.take(
+            line.front, line.content, _NO_HEADERS, submission.identity, now, detached=True, naming=naming
+        )
+        if taken.continues is not None and self._access.keyed:
+            await self._relay.check_continued(taken.request, taken.continues)
+        return taken.request
+
+    async def _wait(self, asked: list[_Asked]) -> None:
+        if not asked:
+            return
+        try:
+            await asyncio.wait([each.outcome for each in asked])
+        except asyncio.CancelledError:
+            # Whoever sent them is gone: what is on disk, or about to be, goes on.
+            for each in asked:
+                self._engine.leave(each.request.ask)
+            raise
+
+
+def _told(submission: _Submission, asked: _Asked) -> bytes:
+    outcome = asked.outcome.result()
+    if isinstance(outcome, Refuse):
+        return _refused(submission, asked.number, asked.request.id, outcome.fault)
+    submission.taken += 1
+    return lines.taken(asked.number, asked.request.id)
+
+
+def _refused(submission: _Submission, number: int, request_id: str | None, fault: Fault) -> bytes:
+    submission.refused += 1
+    submission.first = submission.first or fault
+    return lines.refused(number, request_id, fault)
+
+
+async def _answer(submission: _Submission, send: Send) -> None:
+    """202 if there is anything to come back for."""
+    status = 202 if submission.taken or submission.first is None else submission.first.status
+    headers: Headers = [
+        JSON_LINES,
+        PRIVATE,
+        (b"x-batchway-taken", b"%d" % submission.taken),
+        (b"x-batchway-refused", b"%d" % submission.refused),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    submission.said.seek(0)
+    while piece := submission.said.read(PIECE):
+        await write(send, piece, more=True)
+    await write(send, b"", more=False)

@@ -1,0 +1,121 @@
+"""Many requests in one body: JSON Lines, cut as they come, each line read and answered by itself.
+
+A line is the body of a chat as it would come alone, or a line as OpenAI's Batch API takes them:
+`{"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from batchway.core.errors import BadRequest
+from batchway.core.types import Fault
+from batchway.wire.endpoints import FRONTS, Front
+from batchway.wire.hints import SHOWN, refusal
+from batchway.wire.native import error_of
+
+MEDIA_TYPES = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonl"})
+"""What JSON Lines go by; none of them is registered."""
+
+_BY_URL: Mapping[str, Front] = {"/v1" + front.path: front for front in FRONTS.values()}
+_MARK = b'"custom_id"'
+"""A line without it is no line of a batch: looking for it costs a tenth of reading the line."""
+_BOM = b"\xef\xbb\xbf"
+
+
+class Cutter:
+    """Cuts a body into lines at 0x0A alone, numbered from 1; blank ones are numbered and dropped.
+
+    Of a line that is longer than `longest` bytes one byte more is kept than it may have, by which it is known.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self._room = longest + 1
+        self._begun: list[bytes] = []
+        self._size = 0
+        self._number = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines that are whole now."""
+        first, *others = data.split(b"\n")
+        self._hold(first)
+        for each in others:
+            yield from self._ended()
+            self._hold(each)
+
+    def end(self) -> Iterator[tuple[int, bytes]]:
+        """The last line, which need not end in a newline."""
+        yield from self._ended()
+
+    def _hold(self, piece: bytes) -> None:
+        self._begun.append(piece[: self._room - self._size])
+        self._size += len(self._begun[-1])
+
+    def _ended(self) -> Iterator[tuple[int, bytes]]:
+        line, self._begun, self._size = b"".join(self._begun), [], 0
+        self._number += 1
+        if self._number == 1:
+            line = line.removeprefix(_BOM)
+        if line and not line.isspace():
+            yield self._number, line
+
+
+class Line(Struct, frozen=True, gc=False):
+    """One request of a body of many."""
+
+    front: Front
+    content: bytes
+    custom_id: str | None
+
+
+class _Wrapped(Struct, gc=False):
+    custom_id: str | UnsetType | None = UNSET
+    method: Literal["POST"] | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    body: Raw | UnsetType = UNSET
+
+
+_wrapped = msgspec.json.Decoder(_Wrapped)
+
+
+def read(content: bytes) -> Line:
+    """What stands in a line. Raises BadRequest."""
+    if _MARK not in content:
+        return Line(FRONTS["chat"], content, None)
+    try:
+        given = _wrapped.decode(content)
+    except RecursionError as error:
+        raise BadRequest("The JSON is nested too deep; flatten it.", code="json_too_deep") from error
+    except msgspec.DecodeError as error:
+        raise refusal(error) from error
+    if isinstance(given.custom_id, UnsetType):
+        return Line(FRONTS["chat"], content, None)
+    if isinstance(given.body, UnsetType):
+        raise BadRequest("body: missing; a line with a custom_id has its request in `body`.", param="body")
+    url = "/v1/chat/completions" if isinstance(given.url, UnsetType) else given.url
+    front = _BY_URL.get(url)
+    if front is None:
+        raise BadRequest(f"url: '{url[:SHOWN]}' is not one of {', '.join(_BY_URL)}.", param="url")
+    return Line(front, bytes(given.body), given.custom_id)
+
+
+class _Said(Struct):
+    line: int
+    request_id: str | None
+    status: Literal["pending", "failed"] = "pending"
+    error: Raw | UnsetType = UNSET
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def taken(number: int, request_id: str) -> bytes:
+    """What is said of a line whose request is on disk."""
+    return _encode(_Said(number, request_id)) + b"\n"
+
+
+def refused(number: int, request_id: str | None, fault: Fault) -> bytes:
+    """What is said of a line that was not taken."""
+    return _encode(_Said(number, request_id, "failed", error_of(fault))) + b"\n"
