@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from itertools import islice
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import uvloop
 from msgspec import Struct
@@ -38,6 +40,10 @@ POLL = 1.0
 CONNECTIONS = 64
 LOOK = 0.25
 """Seconds between two looks at memory, and at what is left."""
+
+
+Submit = Callable[[Address, int], Awaitable[None]]
+"""Has the gateway take so many requests."""
 
 
 class Measured(Struct, kw_only=True):
@@ -77,7 +83,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-lane-", dir=options.folder) as folder:
         place = Path(folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            print(runner.run(gateway(place, options.requests, window)).line("batchway, by 202"), flush=True)
+            for name, submit in (("one by one", _one_by_one), ("in one call", _in_one_call)):
+                measured = runner.run(gateway(place / name, options.requests, window, submit))
+                print(measured.line(f"batchway, {name}"), flush=True)
             if options.peer:
                 _install()
                 served = runner.run(peer_server(place, options.requests))
@@ -86,16 +94,16 @@ def main() -> None:
             print(peer(place, options.requests).line(f"autobatcher {VERSION}, client"), flush=True)
 
 
-async def gateway(place: Path, number: int, window: Mapping[str, float]) -> Measured:
+async def gateway(place: Path, number: int, window: Mapping[str, float], submit: Submit) -> Measured:
     """The gateway, asked for so many. `window`: the settings of its windows."""
+    place.mkdir()
     with _sandbox(place) as provider, _gateway(place, provider, window) as running:
         await _listening(provider)
         await _listening(running)
         began, before = time.perf_counter(), running.cpu_seconds()
         peaks: list[float] = []
         watching = asyncio.create_task(_watch(running, peaks))
-        async with connections(running.address.port, CONNECTIONS) as opened:
-            await closed_loop(opened, running.address, _bodies(number), _accepted)
+        await submit(running.address, number)
         accepted, accepting = time.perf_counter() - began, running.cpu_seconds() - before
         with closing(sqlite3.connect(f"file:{place}/store.db?mode=ro", uri=True)) as store:
             while _count(store, "pending"):
@@ -112,6 +120,26 @@ async def gateway(place: Path, number: int, window: Mapping[str, float]) -> Meas
             accepted=accepted,
             cpu_accepting=accepting,
         )
+
+
+async def _one_by_one(address: Address, number: int) -> None:
+    async with connections(address.port, CONNECTIONS) as opened:
+        await closed_loop(opened, address, _bodies(number), _accepted)
+
+
+async def _in_one_call(address: Address, number: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for some in _together(_bodies(number)):
+            yield some
+
+    headers = {"content-type": "application/x-ndjson"}
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{address.port}", timeout=aiohttp.ClientTimeout(None)) as session,
+        session.post("/submit", data=body(), headers=headers) as response,
+    ):
+        said = await response.read()
+        if response.headers.get("x-batchway-taken") != str(number):
+            raise ValueError(f"not all were taken: {response.status}, {said[:400]!r}")
 
 
 async def _watch(running: Running, peaks: list[float]) -> None:
@@ -233,6 +261,12 @@ def _bodies(number: int) -> Iterator[bytes]:
         content = f"{each:09} {filler}"[: BODY_BYTES - 110]
         chat = {"model": "some-model", "messages": [{"role": "user", "content": content}], "priority": "low"}
         yield json.dumps(chat).encode()
+
+
+def _together(bodies: Iterator[bytes]) -> Iterator[bytes]:
+    """Some lines at a time."""
+    while some := list(islice(bodies, 100)):
+        yield b"\n".join(some) + b"\n"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from batchway import __version__
 from batchway.assemble import Gateway
 from batchway.core import errors
 from batchway.core.types import Fault
-from batchway.server import manage, native
+from batchway.server import manage, native, results
 from batchway.server.access import Access
 from batchway.server.description import amend, paths
 from batchway.server.exchange import fault_headers
@@ -33,6 +33,7 @@ def build(gateway: Gateway, access: Access) -> FastAPI:
         title="batchway", version=__version__, redoc_url=None, description="Every LLM request by its cheapest way."
     )
     native.add(app, gateway, access)
+    results.add(app, gateway, access)
     manage.add(app, gateway, access)
     _add_models(app, gateway, access)
     _add_faults(app)

@@ -55,7 +55,7 @@ PIECE = 64 << 10
 AT_LEISURE = Hints(priority="low")
 """Who hands in many waits for none: they take the cheapest way, unless they or their key say otherwise."""
 
-JSON_LINES = (b"content-type", b"application/x-ndjson")
+JSON_LINES = (b"content-type", lines.MEDIA_TYPE.encode())
 
 _NO_HEADERS: dict[str, str] = {}
 
@@ -164,26 +164,33 @@ class Bulk:
         """Have them put on disk, and keep what became of each, in their order."""
         asked: list[_Asked | bytes] = []
         for number, content in group:
+            custom_id = None
             try:
-                request = await self._request(submission, number, content)
+                if len(content) > self._longest:
+                    raise TooLarge(f"The line is longer than {self._longest} bytes{BOUND}.")
+                line = lines.read(content)
+                custom_id = line.custom_id
+                request = await self._request(submission, number, line)
             except Refusal as refusal:
-                asked.append(_refused(submission, number, None, refusal.fault))
+                asked.append(_refused(submission, number, custom_id, refusal.fault))
             else:
                 asked.append(_Asked(number, request, self._engine.ask(request)))
         await self._wait([each for each in asked if isinstance(each, _Asked)])
         for each in asked:
             submission.said.write(_told(submission, each) if isinstance(each, _Asked) else each)
 
-    async def _request(self, submission: _Submission, number: int, content: bytes) -> Request:
-        if len(content) > self._longest:
-            raise TooLarge(f"The line is longer than {self._longest} bytes{BOUND}.")
-        line = lines.read(content)
+    async def _request(self, submission: _Submission, number: int, line: lines.Line) -> Request:
         naming = None
         if line.custom_id is not None or submission.prefix is not None:
             naming = Naming(submission.prefix or "", line.custom_id or str(number))
-        now = self._engine.clock.now()
         taken = self._intake.take(
-            line.front, line.content, _NO_HEADERS, submission.identity, now, detached=True, naming=naming
+            line.front,
+            line.content,
+            _NO_HEADERS,
+            submission.identity,
+            self._engine.clock.now(),
+            detached=True,
+            naming=naming,
         )
         if taken.continues is not None and self._access.keyed:
             await self._relay.check_continued(taken.request, taken.continues)
@@ -209,10 +216,11 @@ def _told(submission: _Submission, asked: _Asked) -> bytes:
     return lines.taken(asked.number, asked.request.id)
 
 
-def _refused(submission: _Submission, number: int, request_id: str | None, fault: Fault) -> bytes:
+def _refused(submission: _Submission, number: int, name: str | None, fault: Fault) -> bytes:
+    """`name`: its id, as far as one is known."""
     submission.refused += 1
     submission.first = submission.first or fault
-    return lines.refused(number, request_id, fault)
+    return lines.refused(number, name, fault)
 
 
 async def _answer(submission: _Submission, send: Send) -> None:

@@ -7,14 +7,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from batchway.assemble import Gateway
-from batchway.assemble.storage import Storage
 from batchway.core import errors, facts
 from batchway.core.job.facts import CancelAsked
-from batchway.core.types import Answer, Fault
 from batchway.engine.intake import Identity
 from batchway.server.access import Access
-from batchway.server.exchange import JSON, PRIVATE, Headers, id_headers, money_headers, way_headers
-from batchway.store import answers, requests
+from batchway.server.exchange import JSON, PRIVATE, Headers
+from batchway.server.telling import Telling
+from batchway.store import answers
 from batchway.store.answers import Stored
 from batchway.store.requests import CANCELLED
 from batchway.store.withdrawal import Withdrawal, withdraw
@@ -50,19 +49,18 @@ class _Lookup:
     """One look at one request, by whoever asks."""
 
     def __init__(self, gateway: Gateway, identity: Identity, request_id: str) -> None:
-        if gateway.storage is None:
-            raise errors.NotServed("/requests needs a store, and this gateway has none (database_url=none).")
+        self._telling = Telling(gateway, "/requests")
         self._gateway = gateway
         if not (request_id.isascii() and request_id.isprintable()):
             raise _unknown(request_id)
-        self._storage: Storage = gateway.storage
+        self._storage = self._telling.storage
         self._tenants = gateway.intake.tenants(identity)
         self._id = request_id
 
     async def show(self) -> Response:
         found = await self._find()
         if found is not None:
-            return await self._shown(*found)
+            return _response(*await self._telling.tell(found))
         if self._is_held():
             return _response([], native.pending(self._id))
         raise _unknown(self._id)
@@ -77,10 +75,9 @@ class _Lookup:
             raise _unknown(self._id)
         if found is None:
             raise _too_late(self._id, "is being answered and not on disk; close its connection to end it.")
-        tenant, stored = found
-        if stored.status != CANCELLED:
-            raise _too_late(self._id, f"has ended already: {stored.status}.")
-        return await self._shown(tenant, stored)
+        if found.status != CANCELLED:
+            raise _too_late(self._id, f"has ended already: {found.status}.")
+        return _response(*await self._telling.tell(found))
 
     async def _let_go(self, withdrawn: Withdrawal) -> None:
         self._gateway.engine.tell(facts.Withdrawn(withdrawn.ask))
@@ -88,62 +85,15 @@ class _Lookup:
             await self._storage.jobs.cancel(withdrawn.emptied, EMPTIED)
             self._gateway.jobs.wake()
 
-    async def _find(self) -> tuple[str, Stored] | None:
+    async def _find(self) -> Stored | None:
         for tenant in self._tenants:
             stored = await self._storage.database.read(answers.find, tenant, self._id)
             if stored is not None:
-                return tenant, stored
+                return stored
         return None
 
     def _is_held(self) -> bool:
         return any(self._gateway.engine.holds(tenant, self._id) for tenant in self._tenants)
-
-    async def _shown(self, tenant: str, stored: Stored) -> Response:
-        if stored.status == CANCELLED:
-            return self._failed(errors.Cancelled("The request was cancelled by its owner.").fault)
-        if stored.outcome is None:
-            return _response([], native.pending(self._id))
-        if isinstance(stored.outcome, Fault):
-            return self._failed(stored.outcome)
-        answer = stored.outcome
-        if not answer.body and stored.via == "cache":
-            answer = await self._cached(tenant, stored) or answer
-        await self._claim(stored, answer)
-        if not answer.body:
-            raise errors.Swept(f"'{self._id[:MAX_ID]}' was answered, and its answer is not kept (any more).")
-        return self._completed(stored, answer)
-
-    async def _cached(self, tenant: str, stored: Stored) -> Answer | None:
-        """What the cache gave is on disk once: under the request that it was made for."""
-        equal = await self._storage.database.read(
-            answers.find_shared, tenant, stored.fingerprint, 0.0, stored.finished_at
-        )
-        return equal.outcome if equal is not None and isinstance(equal.outcome, Answer) else None
-
-    async def _claim(self, stored: Stored, answer: Answer) -> None:
-        """Whoever did not wait first hears here by which name its answer stays at the provider."""
-        request = await self._storage.database.read(requests.load, stored.ask)
-        if request is not None:
-            self._gateway.relay.note(request, answer)
-
-    def _completed(self, stored: Stored, answer: Answer) -> Response:
-        via = stored.via or stored.lane
-        headers = [*way_headers(via, stored.why or ""), *money_headers(stored.cost, stored.saved)]
-        response = answer.body
-        if stored.endpoint == "chat":
-            response = native.envelope(
-                answer.body,
-                request_id=stored.request_id,
-                provider=stored.provider,
-                via=via,
-                batch_id=stored.batch_id,
-                completed_at=answer.finished_at,
-                with_content=True,
-            )
-        return _response([*id_headers(stored.request_id), *headers], native.completed(stored.request_id, response))
-
-    def _failed(self, fault: Fault) -> Response:
-        return _response(id_headers(self._id), native.error_body(fault, self._id))
 
 
 def _unknown(request_id: str) -> errors.NotFound:

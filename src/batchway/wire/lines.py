@@ -16,6 +16,7 @@ from batchway.wire.endpoints import FRONTS, Front
 from batchway.wire.hints import SHOWN, refusal
 from batchway.wire.native import error_of
 
+MEDIA_TYPE = "application/x-ndjson"
 MEDIA_TYPES = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonl"})
 """What JSON Lines go by; none of them is registered."""
 

@@ -1,0 +1,94 @@
+"""Results: what became of many requests, as JSON Lines in the order of their ids, and how many there are of each."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import StreamingResponse
+
+from batchway.assemble import Gateway
+from batchway.core.errors import BadRequest, Refusal
+from batchway.engine.intake import Identity
+from batchway.server.access import Access
+from batchway.server.telling import Telling
+from batchway.store import results
+from batchway.store.answers import Stored
+from batchway.store.results import STATUSES, Alike, Entry
+from batchway.wire.lines import MEDIA_TYPE
+from batchway.wire.native import error_body
+
+PAGE = 1000
+"""Requests that are looked up at a time."""
+
+HEAVY = 4 << 20
+"""Bytes of answers that are held at a time, or little more."""
+
+Prefix = Annotated[str, Query(description="How their ids begin; all of them where it is not given")]
+
+
+def add(app: FastAPI, gateway: Gateway, access: Access) -> None:
+    """Add the routes."""
+
+    @app.get("/results", tags=["native"], response_class=StreamingResponse)
+    async def list_results(
+        request: Request,
+        prefix: Prefix = "",
+        status: Annotated[str | None, Query(description="Only of these statuses, with commas between")] = None,
+    ) -> StreamingResponse:
+        """What became of one's requests: a line for each as `/requests/{request_id}` shows it, by their ids."""
+        telling = Telling(gateway, "/results")
+        lines = _lines(telling, _alike(gateway, access.identify(request.headers), prefix, status))
+        return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"cache-control": "private, no-store"})
+
+    @app.get("/results/counts", tags=["native"])
+    async def count_results(request: Request, prefix: Prefix = "") -> dict[str, int]:
+        """How many of one's requests there are, by status."""
+        database = Telling(gateway, "/results").storage.database
+        counted = dict.fromkeys(STATUSES, 0)
+        for which in _alike(gateway, access.identify(request.headers), prefix):
+            for status, number in (await database.read(results.count, which)).items():
+                counted[status] += number
+        return counted
+
+
+def _alike(gateway: Gateway, identity: Identity, prefix: str, status: str | None = None) -> list[Alike]:
+    """What is meant, of every tenant whose data this caller's is. Raises BadRequest for a word that is no status."""
+    words = None if status is None else tuple([word.strip() for word in status.split(",")])
+    unknown = [word for word in words or () if word not in STATUSES]
+    if unknown:
+        raise BadRequest(f"status: '{unknown[0][:50]}' is not one of {', '.join(STATUSES)}.", param="status")
+    return [Alike(tenant=tenant, prefix=prefix, statuses=words) for tenant in gateway.intake.tenants(identity)]
+
+
+async def _lines(telling: Telling, whose: Sequence[Alike]) -> AsyncIterator[bytes]:
+    database = telling.storage.database
+    for which in whose:
+        after: str | None = None
+        while page := await database.read(results.page, which, after, PAGE):
+            for group in _groups(page):
+                found = await database.read(results.load, [entry.ask for entry in group])
+                told = [await _line(telling, entry, found[entry.ask]) for entry in group if entry.ask in found]
+                yield b"".join(told)
+            after = page[-1].request_id
+
+
+async def _line(telling: Telling, entry: Entry, stored: Stored) -> bytes:
+    try:
+        _, told = await telling.tell(stored, stateful=entry.stateful)
+    except Refusal as refusal:
+        told = error_body(refusal.fault, entry.request_id)
+    return told + b"\n"
+
+
+def _groups(page: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """So that no group is heavy, but for one answer that is so by itself."""
+    group: list[Entry] = []
+    weight = 0
+    for entry in page:
+        if group and weight + entry.size > HEAVY:
+            yield group
+            group, weight = [], 0
+        group.append(entry)
+        weight += entry.size
+    if group:
+        yield group
