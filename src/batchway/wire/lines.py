@@ -23,17 +23,18 @@ MEDIA_TYPES = frozenset({b"application/x-ndjson", b"application/ndjson", b"appli
 _BY_URL: Mapping[str, Front] = {"/v1" + front.path: front for front in FRONTS.values()}
 _MARK = b'"custom_id"'
 """A line without it is no line of a batch: looking for it costs a tenth of reading the line."""
-_BOM = b"\xef\xbb\xbf"
+_BOM, _CR = b"\xef\xbb\xbf", b"\r"
+"""What editors put before the first line and at the end of each: no part of what was asked."""
 
 
 class Cutter:
     """Cuts a body into lines at 0x0A alone, numbered from 1; blank ones are numbered and dropped.
 
-    Of a line that is longer than `longest` bytes one byte more is kept than it may have, by which it is known.
+    Of a line that is longer than `longest` bytes a few more are kept than it may have, by which it is known.
     """
 
     def __init__(self, longest: int) -> None:
-        self._room = longest + 1
+        self._room = longest + len(_BOM) + len(_CR) + 1
         self._begun: list[bytes] = []
         self._size = 0
         self._number = 0
@@ -59,6 +60,7 @@ class Cutter:
         self._number += 1
         if self._number == 1:
             line = line.removeprefix(_BOM)
+        line = line.removesuffix(_CR)
         if line and not line.isspace():
             yield self._number, line
 
@@ -89,6 +91,8 @@ def read(content: bytes) -> Line:
         given = _wrapped.decode(content)
     except RecursionError as error:
         raise BadRequest("The JSON is nested too deep; flatten it.", code="json_too_deep") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest("The line is not valid UTF-8; send JSON encoded as UTF-8.", code="invalid_utf8") from error
     except msgspec.DecodeError as error:
         raise refusal(error) from error
     if isinstance(given.custom_id, UnsetType):
