@@ -63,12 +63,12 @@ _log = structlog.get_logger()
 
 
 def either(single: App, bulk: App) -> App:
-    """JSON Lines to the one, everything else to the other."""
+    """JSON Lines that are posted to the one, everything else to the other."""
 
     async def submit(scope: Scope, receive: Receive, send: Send) -> None:
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         many = kind.partition(b";")[0].strip().lower() in lines.MEDIA_TYPES
-        await (bulk if many else single)(scope, receive, send)
+        await (bulk if many and scope["method"] == "POST" else single)(scope, receive, send)
 
     return submit
 
