@@ -164,15 +164,15 @@ class Bulk:
         """Have them put on disk, and keep what became of each, in their order."""
         asked: list[_Asked | bytes] = []
         for number, content in group:
-            custom_id = None
+            name = None
             try:
                 if len(content) > self._longest:
                     raise TooLarge(f"The line is longer than {self._longest} bytes{BOUND}.")
                 line = lines.read(content)
-                custom_id = line.custom_id
+                name = None if line.custom_id is None else (submission.prefix or "") + line.custom_id
                 request = await self._request(submission, number, line)
             except Refusal as refusal:
-                asked.append(_refused(submission, number, custom_id, refusal.fault))
+                asked.append(_refused(submission, number, name, refusal.fault))
             else:
                 asked.append(_Asked(number, request, self._engine.ask(request)))
         await self._wait([each for each in asked if isinstance(each, _Asked)])
@@ -182,7 +182,7 @@ class Bulk:
     async def _request(self, submission: _Submission, number: int, line: lines.Line) -> Request:
         naming = None
         if line.custom_id is not None or submission.prefix is not None:
-            naming = Naming(submission.prefix or "", line.custom_id or str(number))
+            naming = Naming(submission.prefix or "", str(number) if line.custom_id is None else line.custom_id)
         taken = self._intake.take(
             line.front,
             line.content,
