@@ -147,14 +147,14 @@ class Bulk:
             for number, content in cutter.feed(piece):
                 group.append((number, content))
                 weight += len(content)
-            visit.goes_on()
             if len(group) >= TOGETHER or weight >= HEAVY:
+                visit.is_kept_waiting()
                 await self._take(submission, group)
                 group, weight = [], 0
-                while self._engine.crowded():
+                while self._engine.crowded() and not self._engine.stopping:
                     await asyncio.sleep(CROWDED)
-                    visit.goes_on()
-                visit.goes_on()
+            visit.goes_on()
+        visit.is_kept_waiting()
         group += cutter.end()
         await self._take(submission, group)
         if not submission.taken + submission.refused:

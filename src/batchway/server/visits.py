@@ -7,6 +7,7 @@ a moment; so one sweep cancels the overdue and the stuck, and begins to watch wh
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -56,6 +57,10 @@ class Visit(Struct, eq=False):
     def goes_on(self) -> None:
         """More of a body came that may take long for its size: its time begins anew."""
         self.began = asyncio.get_running_loop().time()
+
+    def is_kept_waiting(self) -> None:
+        """We are not ready for more of its body: until it `goes_on`, it is not late, however long that takes."""
+        self.began = inf
 
     def has_asked(self) -> None:
         """Its body is complete: from now on it may leave, but no longer be late."""
