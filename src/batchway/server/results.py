@@ -38,7 +38,11 @@ def add(app: FastAPI, gateway: Gateway, access: Access) -> None:
         """What became of one's requests: a line for each as `/requests/{request_id}` shows it, by their ids."""
         telling = Telling(gateway, "/results")
         lines = _lines(telling, _alike(gateway, access.identify(request.headers), prefix, status))
-        return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"cache-control": "private, no-store"})
+        # Once the answer has begun, a store that is down can no longer be told of.
+        first = await anext(lines, b"")
+        return StreamingResponse(
+            _and_then(first, lines), media_type=MEDIA_TYPE, headers={"cache-control": "private, no-store"}
+        )
 
     @app.get("/results/counts", tags=["native"])
     async def count_results(request: Request, prefix: Prefix = "") -> dict[str, int]:
@@ -70,6 +74,12 @@ async def _lines(telling: Telling, whose: Sequence[Alike]) -> AsyncIterator[byte
                 told = [await _line(telling, entry, found[entry.ask]) for entry in group if entry.ask in found]
                 yield b"".join(told)
             after = page[-1].request_id
+
+
+async def _and_then(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for each in lines:
+        yield each
 
 
 async def _line(telling: Telling, entry: Entry, stored: Stored) -> bytes:
