@@ -124,7 +124,7 @@ async def gateway(place: Path, number: int, window: Mapping[str, float], submit:
 
 async def _one_by_one(address: Address, number: int) -> None:
     async with connections(address.port, CONNECTIONS) as opened:
-        await closed_loop(opened, address, _bodies(number), _accepted)
+        await closed_loop(opened, address, _bodies(number, priority="low"), _accepted)
 
 
 async def _in_one_call(address: Address, number: int) -> None:
@@ -255,11 +255,11 @@ def _accepted(response: Response) -> None:
         raise ValueError(f"expected a 202, got {response.status}: {response.body[:400]!r}")
 
 
-def _bodies(number: int) -> Iterator[bytes]:
+def _bodies(number: int, **hints: str) -> Iterator[bytes]:
     filler = "What is the answer? " * (BODY_BYTES // 20)
     for each in range(number):
         content = f"{each:09} {filler}"[: BODY_BYTES - 110]
-        chat = {"model": "some-model", "messages": [{"role": "user", "content": content}], "priority": "low"}
+        chat = {"model": "some-model", "messages": [{"role": "user", "content": content}]} | hints
         yield json.dumps(chat).encode()
 
 

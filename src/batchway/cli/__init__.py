@@ -269,6 +269,9 @@ Url = Annotated[str, typer.Option(help="Address of the gateway.")]
 AdminKey = Annotated[
     str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key of scope admin, where keys are.")
 ]
+AnyKey = Annotated[
+    str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key, where keys are.")
+]
 Store = Annotated[str | None, typer.Option("--database-url", help="The store [as the settings say].")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(min=1, help="So many at most.")]
@@ -320,6 +323,61 @@ def purge(
         remote.purge_local(_flags(database_url=database_url, config=config), which, json=json)
     else:
         remote.purge(remote.Where(url, key), which, json=json)
+
+
+Out = Annotated[
+    str | None, typer.Option(help="File for the results; it goes by this name once it is whole [standard output].")
+]
+
+
+@app.command()
+def submit(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="JSON Lines: bodies of chats, or lines as OpenAI's Batch API takes them; - is standard input, which is "
+            "kept in a temporary file meanwhile."
+        ),
+    ],
+    prefix: Annotated[
+        str | None,
+        typer.Option(help="Begins every id [made of the file's bytes, so that another file has other ids]."),
+    ] = None,
+    url: Url = GATEWAY,
+    key: AnyKey = None,
+    out: Out = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until all are answered, then fetch the results.")] = False,
+    json: Json = False,
+) -> None:
+    """Hand in a file of requests that can wait; `results` fetches what became of them.
+
+    The same file again attaches to what is there: nothing is asked or paid twice. Ends with 1 if a line was refused.
+    """
+    from batchway.cli import remote, submitting
+
+    wanted = submitting.Wanted(out=out, wait=wait or out is not None, json=json)
+    if not submitting.submit(remote.Where(url, key), file, prefix, wanted):
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    prefix: Annotated[str, typer.Argument(help="How the ids begin, as `submit` says.")],
+    url: Url = GATEWAY,
+    key: AnyKey = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only pending, completed, failed or cancelled; several with commas between.")
+    ] = None,
+    out: Out = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until all are answered.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="Only how many there are of each status.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs (results are JSON Lines anyway).")] = False,
+) -> None:
+    """What became of requests whose ids begin alike, a line of JSON for each, by their ids."""
+    from batchway.cli import remote, submitting
+
+    wanted = submitting.Wanted(statuses=status, out=out, wait=wait, json=json)
+    (submitting.count if counts else submitting.fetch)(remote.Where(url, key), prefix, wanted)
 
 
 @app.command()

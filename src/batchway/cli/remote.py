@@ -1,7 +1,8 @@
 """`batchway status`, `flush` and `purge`: asked of a gateway that is running, over HTTP."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -88,25 +89,48 @@ def _refuse_dry_run(which: Purge) -> None:
 
 
 async def _ask_all(where: Where, calls: list[tuple[str, str, Mapping[str, str]]]) -> list[dict[str, Any]]:
+    async with reach(where) as session:
+        return [await ask(session, method, path, query) for method, path, query in calls]
+
+
+@asynccontextmanager
+async def reach(where: Where) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session with the gateway. Raises SettingsError where none answers."""
     headers = {"authorization": f"Bearer {where.key}"} if where.key else {}
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     try:
-        async with aiohttp.ClientSession(where.url, headers=headers, timeout=timeout) as session:
-            return [await _ask(session, method, path, query) for method, path, query in calls]
+        session = aiohttp.ClientSession(where.url, headers=headers, timeout=timeout)
+    except ValueError as error:
+        raise SettingsError(f"--url '{where.url}': {error}; give an address such as http://127.0.0.1:8080.") from error
+    try:
+        async with session:
+            yield session
     except (aiohttp.ClientError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
-        raise SettingsError(f"No gateway answers at {where.url} ({reason}); start one, or name it by --url.") from error
+        raise SettingsError(
+            f"No gateway answers at {where.url} ({why(error)}); start one, or name it by --url."
+        ) from error
 
 
-async def _ask(session: aiohttp.ClientSession, method: str, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+def why(error: BaseException) -> str:
+    """What it says, or what it is."""
+    return str(error) or type(error).__name__
+
+
+async def ask(session: aiohttp.ClientSession, method: str, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """One call that is answered by an object. Raises SettingsError with what the gateway says against it."""
     async with session.request(method, path, params=query, allow_redirects=False) as response:
-        content = await response.read()
-        try:
-            said = msgspec.json.decode(content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise SettingsError("What answers there is no batchway gateway; name it by --url.") from error
-        if response.status >= 400:
-            fault = said.get("error")
-            message = fault.get("message") if isinstance(fault, dict) else fault
-            raise SettingsError(f"{method} {path}: {message}")
-        return said
+        return await read(response)
+
+
+async def read(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The object that an answer is. Raises SettingsError where it is a fault, or not a gateway's."""
+    content = await response.read()
+    try:
+        said = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise SettingsError("What answers there is no batchway gateway; name it by --url.") from error
+    if response.status >= 400:
+        fault = said.get("error")
+        message = fault.get("message") if isinstance(fault, dict) else fault
+        raise SettingsError(f"{response.method} {response.url.path}: {message}")
+    return said
