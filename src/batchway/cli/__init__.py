@@ -335,8 +335,8 @@ def submit(
     file: Annotated[
         str,
         typer.Argument(
-            help="JSON Lines: bodies of chats, or lines as OpenAI's Batch API takes them; - is standard input, which is "
-            "kept in a temporary file meanwhile."
+            help="JSON Lines: bodies of chats, or lines as OpenAI's Batch API takes them; - is standard input, kept in "
+            "a temporary file meanwhile."
         ),
     ],
     prefix: Annotated[
@@ -353,9 +353,9 @@ def submit(
 
     The same file again attaches to what is there: nothing is asked or paid twice. Ends with 1 if a line was refused.
     """
-    from batchway.cli import remote, submitting
+    from batchway.cli import fetching, remote, submitting
 
-    wanted = submitting.Wanted(out=out, wait=wait or out is not None, json=json)
+    wanted = fetching.Wanted(out=out, wait=wait or out is not None, json=json)
     if not submitting.submit(remote.Where(url, key), file, prefix, wanted):
         raise typer.Exit(1)
 
@@ -374,10 +374,10 @@ def results(
     json: Annotated[bool, typer.Option("--json", help="For programs (results are JSON Lines anyway).")] = False,
 ) -> None:
     """What became of requests whose ids begin alike, a line of JSON for each, by their ids."""
-    from batchway.cli import remote, submitting
+    from batchway.cli import fetching, remote
 
-    wanted = submitting.Wanted(statuses=status, out=out, wait=wait, json=json)
-    (submitting.count if counts else submitting.fetch)(remote.Where(url, key), prefix, wanted)
+    wanted = fetching.Wanted(statuses=status, out=out, wait=wait, json=json)
+    (fetching.count if counts else fetching.fetch)(remote.Where(url, key), prefix, wanted)
 
 
 @app.command()
