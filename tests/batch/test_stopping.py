@@ -123,7 +123,7 @@ async def test_what_is_ours_on_disk_and_in_nobodys_hands_finds_its_way(tmp_path:
         assert gateway.storage is not None
         who = Identity(tenant="default", key="default")
         taken = gateway.intake.take(FRONTS["chat"], named(text), {}, who, gateway.clock.now(), detached=True)
-        await gateway.storage.journal.save(Save(request=taken.request, lane="batch", why="saved in doubt"))
+        await gateway.storage.journal.save([Save(request=taken.request, lane="batch", why="saved in doubt")])
 
         await all_answered(lane, [text])
 

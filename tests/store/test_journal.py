@@ -40,6 +40,19 @@ def save(asked: Request, **fields: str) -> Save:
     return Save(request=asked, lane=fields.get("lane", "batch"), why="low")  # type: ignore[arg-type]
 
 
+async def put(journal: StoreJournal, asked: Request, **fields: str) -> Known | Exception | None:
+    """Save one."""
+    (came,) = await journal.save([save(asked, **fields)])
+    return came
+
+
+async def seek(journal: StoreJournal, asked: Request) -> Known | None:
+    """Look for one."""
+    (came,) = await journal.look([asked])
+    assert not isinstance(came, Exception), came
+    return came
+
+
 def keep(asked: Request, result: Answer | Fault) -> Keep:
     return Keep(
         request=asked,
@@ -70,7 +83,7 @@ def named(ask: str = "a-1", **fields: object) -> Request:
 async def test_a_saved_request_waits_with_its_terms(journal: StoreJournal, database: Database) -> None:
     asked = request(deadline=NOW + 100)
 
-    assert await journal.save(save(asked)) is None
+    assert await put(journal, asked) is None
 
     found = (await database.read(requests.load_many, ["a-1"]))["a-1"]
     assert (found.request, found.lane, found.rescue_at) == (asked, "batch", NOW + 50)
@@ -80,7 +93,7 @@ async def test_a_saved_request_waits_with_its_terms(journal: StoreJournal, datab
 async def test_what_ends_after_another_answer_is_overhead(journal: StoreJournal, database: Database) -> None:
     packs = [request(f"a-{number}") for number in range(2)]
     for asked in packs:
-        await journal.save(save(asked))
+        await put(journal, asked)
         await journal.keep(keep(asked, answer("first")))
     late = [replace(keep(asked, answer("late")), call_id="rescue", packed=2) for asked in packs]
 
@@ -98,79 +111,107 @@ async def test_what_ends_after_another_answer_is_overhead(journal: StoreJournal,
 
 
 async def test_only_what_waits_in_the_batch_lane_is_rescued(journal: StoreJournal, database: Database) -> None:
-    await journal.save(save(request(deadline=NOW + 100), lane="direct"))
+    await put(journal, request(deadline=NOW + 100), lane="direct")
 
     assert await database.read(requests.backlog, OWNER, NOW + 1000) == 0
 
 
 async def test_an_id_is_taken_once(journal: StoreJournal) -> None:
     first, again = named(), named("a-2")
-    await journal.save(save(first))
+    await put(journal, first)
 
-    known = await journal.save(save(again))
+    known = await put(journal, again)
 
     assert known == Known(request=first, result=None, call_id="a-1")
-    assert await journal.look(again) == known
+    assert await seek(journal, again) == known
+
+
+async def test_of_many_each_is_saved_or_known_by_itself(journal: StoreJournal, database: Database) -> None:
+    await put(journal, named())
+    many = [request("a-2"), named("a-3"), request("a-4", id="other", named=True)]
+
+    came = await journal.save(list(map(save, many)))
+
+    assert came == [None, Known(request=named(), result=None, call_id="a-1"), None]
+    assert sorted(await database.read(requests.unseated, OWNER, NOW + 1)) == ["a-1", "a-2", "a-4"]
+    found = await journal.look([*many, named("a-5")])
+    assert [each and each.call_id for each in found if not isinstance(each, Exception)] == [None, "a-1", "a-4", "a-1"]
+
+
+async def test_a_row_that_nobody_can_read_harms_only_who_asks_for_it(journal: StoreJournal, database: Database) -> None:
+    await put(journal, named())
+    await put(journal, request("a-2", id="other", named=True))
+    await put(journal, request("a-3", id="third", named=True))
+    await database.write(
+        lambda connection: connection.execute(
+            update(tables.requests).where(tables.requests.c.ask == "a-1").values(tags="{")
+        )
+    )
+
+    came = await journal.look([named("a-4"), request("a-5", id="other", named=True)])
+
+    assert isinstance(came[0], ValueError)
+    assert isinstance(came[1], Known)
 
 
 async def test_what_an_id_ended_with_is_known(journal: StoreJournal) -> None:
-    await journal.save(save(named()))
+    await put(journal, named())
     await journal.keep(keep(named(), answer()))
 
-    known = await journal.look(named("a-2", body=request().body + b" "))
+    known = await seek(journal, named("a-2", body=request().body + b" "))
 
     assert known is not None
     assert (known.result, known.request.ask, known.request.fingerprint) == (answer(), "a-1", "f-a-1")
 
 
 async def test_a_fault_is_as_good_an_end(journal: StoreJournal) -> None:
-    await journal.save(save(named()))
+    await put(journal, named())
     await journal.keep(keep(named(), FAULT))
 
-    known = await journal.look(named("a-2"))
+    known = await seek(journal, named("a-2"))
 
     assert known is not None
     assert known.result == FAULT
 
 
 async def test_without_an_id_nothing_is_looked_for(journal: StoreJournal) -> None:
-    await journal.save(save(request("a-1", fingerprint="f")))
+    await put(journal, request("a-1", fingerprint="f"))
     await journal.keep(keep(request("a-1", fingerprint="f"), answer()))
 
-    assert await journal.look(request("a-2", fingerprint="f")) is None
+    assert await seek(journal, request("a-2", fingerprint="f")) is None
 
 
 async def test_an_equal_answer_serves_while_it_is_young_enough(database: Database) -> None:
     journal = journal_of(database, cache_ttl=10.0)
-    await journal.save(save(request("a-1", fingerprint="f")))
+    await put(journal, request("a-1", fingerprint="f"))
     await journal.keep(keep(request("a-1", fingerprint="f"), answer()))
 
-    known = await journal.look(request("a-2", fingerprint="f"))
+    known = await seek(journal, request("a-2", fingerprint="f"))
     assert known is not None
     assert known.result == answer()
-    assert await journal.look(request("a-2", fingerprint="f", reuse="off")) is None
+    assert await seek(journal, request("a-2", fingerprint="f", reuse="off")) is None
 
     await change_answers(database, finished_at=NOW - 11)
-    assert await journal.look(request("a-2", fingerprint="f")) is None
+    assert await seek(journal, request("a-2", fingerprint="f")) is None
 
 
 async def test_a_cancelled_request_and_one_whose_answer_is_swept_say_so(
     journal: StoreJournal, database: Database
 ) -> None:
-    await journal.save(save(named()))
-    await journal.save(save(request("a-2", id="other", named=True)))
+    await put(journal, named())
+    await put(journal, request("a-2", id="other", named=True))
     await journal.keep(keep(request("a-2", id="other", named=True), answer()))
     await database.write(requests.cancel, "t", "mine")
     await change_answers(database, body=None)
 
-    ends = [await journal.look(each) for each in (named("a-3"), request("a-4", id="other", named=True))]
+    ends = [await seek(journal, each) for each in (named("a-3"), request("a-4", id="other", named=True))]
 
     assert [end.result.code for end in ends if end and isinstance(end.result, Fault)] == ["cancelled", "answer_swept"]
 
 
 async def test_of_two_ends_the_first_counts_and_both_are_charged(journal: StoreJournal, database: Database) -> None:
     asked = request()
-    await journal.save(save(asked))
+    await put(journal, asked)
     await journal.keep(keep(asked, answer()))
     await journal.keep(replace(keep(asked, answer("late")), charges=(charge("call-2", "a-1"),)))
 
@@ -180,7 +221,7 @@ async def test_of_two_ends_the_first_counts_and_both_are_charged(journal: StoreJ
 
 
 async def test_outcomes_name_the_job_that_brought_them(journal: StoreJournal) -> None:
-    await journal.save(save(request()))
+    await put(journal, request())
     await journal.keep(replace(keep(request(), answer()), via="batch", call_id="j-1"))
 
     assert await journal.outcomes(["a-1"]) == {"a-1": ("j-1", answer())}
@@ -193,13 +234,12 @@ async def test_what_was_not_acknowledged_is_taken_back_where_nobody_can_ask_for_
     """As after a commit whose outcome was not told: on disk, and its caller was told that it is not."""
     database = await opens(retry_seconds=0.05)
     journal = journal_of(database)
-    await journal.save(save(request("a-1")))
-    await journal.save(save(named("a-2")))
+    await put(journal, request("a-1"))
+    await put(journal, named("a-2"))
     with down(database):
         for asked in (request("a-1"), named("a-2")):
-            with pytest.raises(StoreDown):
-                await journal.save(save(asked))
+            assert isinstance(await put(journal, asked), StoreDown)
     while database.health().down or database.health().behind_bytes:
-        await journal.look(named())
+        await seek(journal, named())
 
     assert await database.read(requests.unseated, OWNER, NOW + 1) == ["a-2"]

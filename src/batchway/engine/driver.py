@@ -6,7 +6,7 @@ Listeners hear every command as an event, and when calls end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import structlog
@@ -125,6 +125,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._driver: tuple[str, asyncio.Task[Any]] | None = None
         self._unkept: set[str] = set()
+        self._looking: list[Look] = []
+        self._saving: list[Save] = []
         self._to_drive: dict[str, Call] = {}
         self._empty: asyncio.Event = asyncio.Event()
         obey: dict[type[Command], Callable[..., None]] = {
@@ -303,7 +305,15 @@ class Engine:
         return self._journal
 
     def _look(self, command: Look) -> None:
-        self._start(self._report(keeping.look(self._store(), command)))
+        self._looking.append(command)
+        if len(self._looking) == 1:
+            self._start(self._look_all())
+
+    async def _look_all(self) -> None:
+        """All of one turn of the loop together: it costs a task and a statement each, or one for all of them."""
+        looking, self._looking = self._looking, []
+        for fact in await keeping.look(self._store(), looking):
+            self.tell(fact)
 
     def _save(self, command: Save) -> None:
         if command.lane == "batch" and self._batching is not None:
@@ -314,10 +324,15 @@ class Engine:
                 unbatchable = facts.Unbatchable(command.request.ask, refusal.fault)
                 self._loop.call_soon(self.tell, unbatchable)
                 return
-        self._start(self._report(keeping.save(self._store(), command)))
+        self._saving.append(command)
+        if len(self._saving) == 1:
+            self._start(self._save_all())
 
-    async def _report(self, doing: Awaitable[facts.Fact]) -> None:
-        self.tell(await doing)
+    async def _save_all(self) -> None:
+        """As `_look_all`."""
+        saving, self._saving = self._saving, []
+        for fact in await keeping.save(self._store(), saving):
+            self.tell(fact)
 
     def _keep(self, command: Keep) -> None:
         self._start(self._put_down(command))

@@ -1,12 +1,15 @@
 """Looking up, saving and keeping: commands that wait for the disk, and the facts that come of them."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
 from batchway.core import facts
 from batchway.core.commands import Keep, Look, Save
-from batchway.core.errors import Refusal
+from batchway.core.errors import Internal, Refusal
+from batchway.core.facts import Known
+from batchway.core.types import Request
 from batchway.ports import Journal
 
 AGAIN = 1.0
@@ -15,23 +18,35 @@ AGAIN = 1.0
 _log = structlog.get_logger()
 
 
-async def look(journal: Journal, command: Look) -> facts.Looked:
-    """What the store knows of it. A store that is down knows nothing: the request goes on without it."""
-    try:
-        return facts.Looked(command.request.ask, await journal.look(command.request))
-    except Refusal as refusal:
-        _log.warning("not looked up", request_id=command.request.id, reason=refusal.fault.message)
-        return facts.Looked(command.request.ask)
+async def look(journal: Journal, commands: Sequence[Look]) -> list[facts.Looked]:
+    """What the store knows of each. A store that is down knows nothing: the request goes on without it."""
+    asked = [command.request for command in commands]
+    came = await journal.look(asked)
+    return [_looked(request, each) for request, each in zip(asked, came, strict=True)]
 
 
-async def save(journal: Journal, command: Save) -> facts.Saved | facts.NotSaved | facts.Looked:
-    """Saved; or its equal was saved by another at the same moment; or it is not accepted."""
-    ask = command.request.ask
-    try:
-        known = await journal.save(command)
-    except Refusal as refusal:
-        return facts.NotSaved(ask, refusal.fault)
-    return facts.Saved(ask) if known is None else facts.Looked(ask, known)
+def _looked(request: Request, came: Known | Exception | None) -> facts.Looked:
+    if isinstance(came, Exception):
+        _log.warning("not looked up", request_id=request.id, reason=str(came))
+        return facts.Looked(request.ask)
+    return facts.Looked(request.ask, came)
+
+
+async def save(journal: Journal, commands: Sequence[Save]) -> list[facts.Saved | facts.NotSaved | facts.Looked]:
+    """Of each: saved; or its equal was saved by another at the same moment; or it is not accepted."""
+    came = await journal.save(commands)
+    return [_saved(command.request, each) for command, each in zip(commands, came, strict=True)]
+
+
+def _saved(request: Request, came: Known | Exception | None) -> facts.Saved | facts.NotSaved | facts.Looked:
+    if came is None:
+        return facts.Saved(request.ask)
+    if isinstance(came, Refusal):
+        return facts.NotSaved(request.ask, came.fault)
+    if isinstance(came, Exception):
+        _log.error("a request could not be saved by a defect", request_id=request.id, exc_info=came)
+        return facts.NotSaved(request.ask, Internal("A defect of batchway; its log has the details.").fault)
+    return facts.Looked(request.ask, came)
 
 
 async def keep(journal: Journal, command: Keep) -> bool:

@@ -17,15 +17,18 @@ from batchway.core.types import Answer, Charge, Fault, Lane, Request
 class Journal(Protocol):
     """The requests that were accepted, and how they ended.
 
-    Each of these returns when it is on disk, and raises a Refusal (the store is down) if it cannot be.
+    Each of these returns when it is on disk, and raises a Refusal (the store is down) if it cannot be, unless it says
+    otherwise.
     """
 
-    async def look(self, request: Request) -> Known | None:
-        """What is known of the same `request_id` of its tenant, or of an equal request whose answer may be shared."""
+    async def look(self, asked: Sequence[Request]) -> "list[Known | Exception | None]":
+        """What is known of each: of the same `request_id` of its tenant, or of an equal request whose answer may be
+        shared. Or why that cannot be found out."""
         ...
 
-    async def save(self, save: Save) -> Known | None:
-        """Put the request on disk as pending. If its id is there already nothing is done, and that one is returned."""
+    async def save(self, saves: Sequence[Save]) -> "list[Known | Exception | None]":
+        """Put requests on disk as pending, each by itself: None when it is. If its id is there already nothing is done,
+        and that one is returned; or why it could not be put there."""
         ...
 
     async def keep(self, keep: Keep) -> None:

@@ -134,6 +134,18 @@ def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
     return _one(connection, requests.c.tenant == tenant, requests.c.request_id == request_id)
 
 
+def find_all(connection: Connection, named: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+    """Those that are there of these tenants' ids."""
+    ids: dict[str, list[str]] = {}
+    for tenant, request_id in named:
+        ids.setdefault(tenant, []).append(request_id)
+    found: list[Stored] = []
+    for tenant, some in ids.items():
+        its = FOUND.where(requests.c.tenant == tenant, among(connection, requests.c.request_id, some))
+        found += map(read_stored, connection.execute(its))
+    return {(each.tenant, each.request_id): each for each in found}
+
+
 def find_shared(
     connection: Connection, tenant: str, fingerprint: str, since: float, until: float | None = None
 ) -> Stored | None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from batchway.store.connections import make_engine, read_url
 from batchway.store.failures import StoreDown, opening, translated
+from batchway.store.grouping import Outcome
 from batchway.store.migrations import STEPS, Step, migrate
 from batchway.store.posts import Gap, Post, Posts, Room
 from batchway.store.writer import Writer
@@ -91,9 +92,19 @@ class Database:
     async def write_each(self, do: Callable[[Connection, list[Item]], Sequence[Result] | None], item: Item) -> Result:
         """As `write`, for an operation that takes many items at once and returns a result for each, or None: the items
         that wait become one call. The way for what comes by the thousand."""
-        self._refuse_if_closed()
-        result: Result = await self._writer.submit(do, (item,), each=True)
+        (outcome,) = await self.write_all(do, [item])
+        if outcome.error is not None:
+            raise outcome.error
+        result: Result = outcome.result
         return result
+
+    async def write_all(
+        self, do: Callable[[Connection, list[Item]], Sequence[object] | None], items: Sequence[Item]
+    ) -> list[Outcome]:
+        """As `write_each` of each item, at the cost of one. What came of each, errors included."""
+        self._refuse_if_closed()
+        outcomes: list[Outcome] = await self._writer.submit(do, tuple(items), each=True)
+        return outcomes
 
     def post(
         self, do: Callable[[Connection, list[Item]], object], item: Item, *, size: int, kept: bool = False

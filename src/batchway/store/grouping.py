@@ -6,6 +6,7 @@ runs again behind a savepoint of its own. So an operation may run twice, and mus
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import islice, repeat
 from typing import Any
 
 from msgspec import Struct
@@ -15,47 +16,62 @@ from batchway.store.failures import as_raised, is_down
 
 
 class Operation(Struct, frozen=True):
-    """Something to do with a connection: `do(connection, *given)`; `each`: `do(connection, items)`, `given` being one
-    item, so that the items of many operations become one call."""
+    """Something to do with a connection: `do(connection, *given)`; `each`: `do(connection, items)`, `given` being some
+    items, so that the items of many operations become one call."""
 
     do: Callable[..., Any]
     given: tuple[Any, ...]
     each: bool = False
 
+    @property
+    def parts(self) -> int:
+        """How many of it may fail alone: its items, or all of it."""
+        return len(self.given) if self.each else 1
 
-class Outcome(Struct, frozen=True):
-    """What came of an operation: a result, or the error that its asker gets."""
+
+class Outcome(Struct, frozen=True, gc=False):
+    """What came of a part of an operation: a result, or the error that its asker gets."""
 
     result: Any = None
     error: Exception | None = None
 
 
-def commit(engine: Engine, operations: Sequence[Operation]) -> list[Outcome]:
+Outcomes = list[Outcome]
+"""Of one operation, for each of its parts."""
+
+
+def commit(engine: Engine, operations: Sequence[Operation]) -> list[Outcomes]:
     """Do all in one transaction. Outcomes with a result are on disk when this returns."""
     try:
         with engine.begin() as connection:
-            return list(map(Outcome, _together(connection, operations)))
+            return _together(connection, operations)
     except Exception as error:  # noqa: BLE001  # Whatever it is, it belongs to those who asked.
         if is_down(error):
-            return [Outcome(error=as_raised(error)) for _ in operations]
+            return _failed(operations, error)
     try:
         with engine.begin() as connection:
-            return [_alone(connection, operation) for operation in operations]
+            return [[_alone(connection, part) for part in _parts(operation)] for operation in operations]
     except Exception as error:  # noqa: BLE001
-        return [Outcome(error=as_raised(error)) for _ in operations]
+        return _failed(operations, error)
 
 
-def _together(connection: Connection, operations: Sequence[Operation]) -> list[Any]:
-    """The results in order. Operations of one kind are done where the first of them stands."""
-    results: list[Any] = [None] * len(operations)
+def _failed(operations: Sequence[Operation], error: Exception) -> list[Outcomes]:
+    return [[Outcome(error=as_raised(error))] * operation.parts for operation in operations]
+
+
+def _together(connection: Connection, operations: Sequence[Operation]) -> list[Outcomes]:
+    """The outcomes in order. Operations of one kind are done where the first of them stands."""
+    outcomes: list[Outcomes] = [[] for _ in operations]
     for (do, each), places in _by_kind(operations).items():
         if not each:
             for place in places:
-                results[place] = do(connection, *operations[place].given)
-        elif (returned := do(connection, [operations[place].given[0] for place in places])) is not None:
-            for place, result in zip(places, returned, strict=True):
-                results[place] = result
-    return results
+                outcomes[place] = [Outcome(do(connection, *operations[place].given))]
+            continue
+        items = [item for place in places for item in operations[place].given]
+        results = iter(do(connection, items) or repeat(None))
+        for place in places:
+            outcomes[place] = list(map(Outcome, islice(results, operations[place].parts)))
+    return outcomes
 
 
 def _by_kind(operations: Sequence[Operation]) -> dict[tuple[Callable[..., Any], bool], list[int]]:
@@ -65,10 +81,16 @@ def _by_kind(operations: Sequence[Operation]) -> dict[tuple[Callable[..., Any], 
     return kinds
 
 
-def _alone(connection: Connection, operation: Operation) -> Outcome:
+def _parts(operation: Operation) -> list[Operation]:
+    if not operation.each:
+        return [operation]
+    return [Operation(operation.do, (item,), each=True) for item in operation.given]
+
+
+def _alone(connection: Connection, part: Operation) -> Outcome:
     try:
         with connection.begin_nested():
-            return Outcome(_together(connection, [operation])[0])
+            return _together(connection, [part])[0][0]
     except Exception as error:
         if is_down(error):
             raise

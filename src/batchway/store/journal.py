@@ -1,6 +1,6 @@
 """The journal: requests put on disk before they are acknowledged or sent, and how they ended before anybody is told."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec import structs
 from sqlalchemy import Connection
@@ -44,26 +44,37 @@ class StoreJournal:
         self._rescue = rescue
         self._reached = reached
 
-    async def look(self, request: Request) -> Known | None:
-        """By its id if it was given one, else by what it asks, if it may be served so."""
-        shared = self._cache_ttl > 0 and reusable(request) is None
-        if not (request.named or shared):
-            return None
-        since = self._now() - self._cache_ttl if shared else None
-        return await self._database.read(_look, request, since)
+    async def look(self, asked: Sequence[Request]) -> list[Known | Exception | None]:
+        """See `ports.Journal`."""
+        since = self._now() - self._cache_ttl if self._cache_ttl > 0 else None
+        try:
+            return list(await self._database.read(_look_all, asked, since))
+        except StoreDown as down:
+            return [down for _ in asked]
+        except Exception as error:  # noqa: BLE001  # A row that nobody can read harms only who asks for it.
+            return [error] if len(asked) == 1 else [(await self.look([request]))[0] for request in asked]
 
-    async def save(self, save: Save) -> Known | None:
+    async def save(self, saves: Sequence[Save]) -> list[Known | Exception | None]:
         """See `ports.Journal`."""
         self._reached("save.before")
         try:
-            await self._database.write_each(requests.save, self.entry(save))
-        except Taken:
-            return await self._database.read(_look, save.request, None)
-        except StoreDown:
-            self._take_back(save.request)
-            raise
+            outcomes = await self._database.write_all(requests.save, list(map(self.entry, saves)))
+        except StoreDown as closed:
+            return [closed for _ in saves]
+        found = [
+            None if outcome.error is None else await self._not_saved(save.request, outcome.error)
+            for save, outcome in zip(saves, outcomes, strict=True)
+        ]
         self._reached("save.after")
-        return None
+        return found
+
+    async def _not_saved(self, request: Request, error: Exception) -> Known | Exception | None:
+        if isinstance(error, Taken):
+            (known,) = await self.look([request])
+            return known
+        if isinstance(error, StoreDown):
+            self._take_back(request)
+        return error
 
     def _take_back(self, request: Request) -> None:
         """It may be on disk all the same, where the server went away during the commit, and its caller is told that it
@@ -119,12 +130,16 @@ def kept(keep: Keep, now: float) -> Result:
     )
 
 
-def _look(connection: Connection, request: Request, since: float | None) -> Known | None:
-    if request.named:
-        found = answers.find(connection, request.tenant, request.id)
-        if found is not None:
-            return _known(connection, found, request)
-    if since is None:
+def _look_all(connection: Connection, asked: Sequence[Request], since: float | None) -> list[Known | None]:
+    """By its id if it was given one, else by what it asks, if it may be served so."""
+    named = answers.find_all(connection, [(request.tenant, request.id) for request in asked if request.named])
+    return [_look(connection, request, named.get((request.tenant, request.id)), since) for request in asked]
+
+
+def _look(connection: Connection, request: Request, named: Stored | None, since: float | None) -> Known | None:
+    if named is not None:
+        return _known(connection, named, request)
+    if since is None or reusable(request) is not None:
         return None
     shared = answers.find_shared(connection, request.tenant, request.fingerprint, since)
     return None if shared is None else _known(connection, shared, request)

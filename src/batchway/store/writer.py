@@ -10,13 +10,13 @@ from msgspec import Struct
 from sqlalchemy import Engine
 
 from batchway.store.failures import StoreDown
-from batchway.store.grouping import Operation, Outcome, commit
+from batchway.store.grouping import Operation, Outcomes, commit
 from batchway.store.learnt import add_gap
 from batchway.store.posts import Post, Posts
 
 GROUP = 1000
-"""Most operations of one kind (waited for, or behind) in a transaction: its length bounds how long the next waits."""
-
+"""After so many parts of operations that are waited for, or posts, a transaction takes no more: its length bounds how
+long the next waits."""
 
 LINGER = 0.1
 """Seconds that posts wait for more of them. Nobody waits for a post, and a transaction costs as much as the rows of ten
@@ -60,7 +60,8 @@ class Writer:
         return self._arrived.qsize()
 
     def submit(self, do: Callable[..., Any], given: tuple[Any, ...], *, each: bool = False) -> "Future[Any]":
-        """Do this operation; the future ends when it is on disk, or with the error."""
+        """Do this operation; the future ends when it is on disk, or with the error. `each`: with the outcome of each
+        item."""
         future: Future[Any] = self._loop.create_future()
         self._arrived.put(_Write(do, given, each, future=future))
         return future
@@ -88,13 +89,15 @@ class Writer:
         """All writes that have come, at least one arrival awaited. While the store is down nothing wakes for posts, and
         it is tried again after a while."""
         writes: list[_Write] = []
+        parts = 0
         patience = None if self.down is None else self._retry_seconds
         try:
             arrival = self._linger(self._arrived.get(timeout=patience))
             while True:
                 if isinstance(arrival, _Write):
                     writes.append(arrival)
-                    if len(writes) == GROUP:
+                    parts += arrival.parts
+                    if parts >= GROUP:
                         break
                 elif arrival.last:
                     self._stopping = True
@@ -130,16 +133,16 @@ class Writer:
         if self.down is None and (len(self._posts) or self._posts.gap):
             self._arrived.put(_WAKE)
 
-    def _account_for(self, posts: Sequence[Post], gap: Any, outcomes: Sequence[Outcome]) -> None:
+    def _account_for(self, posts: Sequence[Post], gap: Any, outcomes: Sequence[Outcomes]) -> None:
         if self.down is not None:
             self._posts.give_back(posts, gap, str(self.down))
             return
         self._posts.settled(posts)
-        for post, outcome in zip(posts, outcomes, strict=True):
+        for post, (outcome,) in zip(posts, outcomes, strict=True):
             if outcome.error is not None:
                 self._posts.refused(post, type(outcome.error).__name__)
 
-    def _hand_over(self, writes: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
+    def _hand_over(self, writes: Sequence[_Write], outcomes: Sequence[Outcomes]) -> None:
         if not writes:
             return
         try:
@@ -149,19 +152,20 @@ class Writer:
             return
 
 
-def _settle(writes: Sequence[_Write], outcomes: Sequence[Outcome]) -> None:
-    for write, outcome in zip(writes, outcomes, strict=False):
+def _settle(writes: Sequence[_Write], outcomes: Sequence[Outcomes]) -> None:
+    for write, came in zip(writes, outcomes, strict=False):
         if write.future.done():
             continue
-        if outcome.error is not None:
-            write.future.set_exception(outcome.error)
+        if write.each:
+            write.future.set_result(came)
+        elif came[0].error is not None:
+            write.future.set_exception(came[0].error)
         else:
-            write.future.set_result(outcome.result)
+            write.future.set_result(came[0].result)
 
 
-def _down(outcomes: Sequence[Outcome]) -> StoreDown | None:
+def _down(outcomes: Sequence[Outcomes]) -> StoreDown | None:
     """Why nothing was written, if nothing was: one operation alone may fail as if the store were down."""
-    first = outcomes[0].error
-    if isinstance(first, StoreDown) and all(isinstance(outcome.error, StoreDown) for outcome in outcomes):
-        return first
-    return None
+    every = [outcome.error for came in outcomes for outcome in came]
+    first = every[0]
+    return first if isinstance(first, StoreDown) and all(isinstance(error, StoreDown) for error in every) else None
