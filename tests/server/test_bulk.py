@@ -417,11 +417,13 @@ async def test_a_store_that_takes_its_time_is_not_the_senders_fault(tmp_path: Pa
     async with open_lane(tmp_path, body_timeout=0.3) as gate:
         other = sqlite3.connect(tmp_path / "batchway.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        asking = asyncio.create_task(submit(gate, *[chat(f"row {number}") for number in range(MANY)]))
+        numbers = (10, MANY)
+        asking = [submit(gate, *[chat(f"row {at}") for at in range(number)]) for number in numbers]
+        answering = asyncio.gather(*asking)
         await asyncio.sleep(1.5)
         other.execute("ROLLBACK")
         other.close()
-        assert len(taken(await asking)) == MANY
+        assert tuple(len(taken(answer)) for answer in await answering) == numbers
 
 
 async def test_a_stop_amid_a_submission_refuses_what_comes_after_it(tmp_path: Path) -> None:
@@ -488,6 +490,7 @@ async def test_direct_lines_wait_for_their_turn_and_none_is_refused(tmp_path: Pa
     number = 2 * TOGETHER
     rows = [chat(f"row {at} " + "x" * 1000, strategy="direct") for at in range(number)]
     async with open_lane(tmp_path, max_in_flight=4, max_queue=5) as gate:
+        gate.fault({"kind": "delay", "seconds": 1.5, "count": 4})
         asking = asyncio.create_task(submit(gate, *rows, prefix="run-"))
         queued = 0
         while not asking.done():
