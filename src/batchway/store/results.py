@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from batchway.store.answers import FOUND, Stored, read_stored
 from batchway.store.lists import among
@@ -71,7 +71,10 @@ def _meant(connection: Connection, which: Alike) -> list[ColumnElement[bool]]:
     meant = [requests.c.tenant == which.tenant]
     if which.statuses is not None:
         meant.append(requests.c.status.in_(which.statuses))
-    if which.prefix and connection.dialect.name == "sqlite":
+    if not (which.prefix.isascii() and which.prefix.isprintable()):
+        # No id begins so, and PostgreSQL is not even asked of a NUL.
+        meant.append(false())
+    elif which.prefix and connection.dialect.name == "sqlite":
         # By its bytes, so that the index finds the range.
         meant += [requests.c.request_id >= which.prefix, requests.c.request_id < which.prefix + LAST]
     elif which.prefix:
