@@ -1,9 +1,10 @@
 """What the batch lane costs: `python -m bench.batch_lane`. Requests by 202 through the real server, until all are done.
 
-The gateway and the simulated provider are processes of their own. The load asks with `Prefer: respond-async`; the run
-ends when the gateway's store has an answer for every request. Beside it, in the same run, autobatcher 0.7.0 in an
-environment of its own, with nothing on disk: the same chats through the same provider by its server, whose callers have
-to wait, and by its client, in the process that asks.
+The gateway and the simulated provider are processes of their own. The load asks with `Prefer: respond-async`, one by
+one, and then with JSON Lines, in one call; a run ends when the gateway's store has an answer for every request. What it
+costs to fetch the answers is measured after it. Beside it, in the same run, autobatcher 0.7.0 in an environment of its
+own, with nothing on disk: the same chats through the same provider by its server, whose callers have to wait, and by
+its client, in the process that asks.
 """
 
 import argparse
@@ -57,6 +58,8 @@ class Measured(Struct, kw_only=True):
     accepted: float | None = None
     """Seconds until the last was acknowledged, and what the process had used by then of its CPU time."""
     cpu_accepting: float | None = None
+    cpu_telling: float | None = None
+    """CPU seconds that it took, after all were answered, to fetch the answers in one call."""
 
     def line(self, name: str) -> str:
         """For the table."""
@@ -67,7 +70,8 @@ class Measured(Struct, kw_only=True):
         )
         if self.accepted is None or self.cpu_accepting is None:
             return found
-        return f"{found}; accepted in {self.accepted:.1f} s at {self.cpu_accepting * each:.3f} CPU s per 1,000"
+        found += f"; accepted in {self.accepted:.1f} s at {self.cpu_accepting * each:.3f} CPU s per 1,000"
+        return found if self.cpu_telling is None else f"{found}; results fetched at {self.cpu_telling * each:.3f}"
 
 
 def main() -> None:
@@ -110,6 +114,8 @@ async def gateway(place: Path, number: int, window: Mapping[str, float], submit:
                 await asyncio.sleep(LOOK)
             seconds, cpu = time.perf_counter() - began, running.cpu_seconds() - before
             answered = _count(store, "completed")
+        await _fetch(running.address, number)
+        telling = running.cpu_seconds() - before - cpu
         watching.cancel()
         return Measured(
             requests=number,
@@ -119,6 +125,7 @@ async def gateway(place: Path, number: int, window: Mapping[str, float], submit:
             answered=answered,
             accepted=accepted,
             cpu_accepting=accepting,
+            cpu_telling=telling,
         )
 
 
@@ -140,6 +147,16 @@ async def _in_one_call(address: Address, number: int) -> None:
         said = await response.read()
         if response.headers.get("x-batchway-taken") != str(number):
             raise ValueError(f"not all were taken: {response.status}, {said[:400]!r}")
+
+
+async def _fetch(address: Address, number: int) -> None:
+    session = aiohttp.ClientSession(f"http://127.0.0.1:{address.port}", timeout=aiohttp.ClientTimeout(None))
+    async with session, session.get("/results", params={"status": "completed"}) as response:
+        lines = 0
+        async for piece in response.content.iter_any():
+            lines += piece.count(b"\n")
+    if lines != number:
+        raise ValueError(f"{lines} results were fetched, not {number}")
 
 
 async def _watch(running: Running, peaks: list[float]) -> None:

@@ -62,7 +62,7 @@ class _Receipt(Struct):
     """The first that were refused."""
 
     def note(self, told: _Told) -> None:
-        if told.status != "failed":
+        if told.status != "refused":
             self.taken += 1
             return
         self.refused += 1

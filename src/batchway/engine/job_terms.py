@@ -32,6 +32,8 @@ class Learning:
     def terms(self, account: Account, model: str) -> BatchTerms:
         """What one provider takes of one model."""
         terms, provider = account.dialect.terms, account.provider
+        if not self._lessons:
+            return terms
         if self._of(provider, model, "no_listing"):
             terms = structs.replace(terms, tagging="none")
         elif self._of(provider, model, "no_tags"):

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchway.core.commands import Refuse
+from batchway.core.commands import Refuse, Reply
 from batchway.core.errors import BadRequest, Internal, Refusal, TooLarge
 from batchway.core.types import Fault, Hints, Request
 from batchway.engine.driver import Engine, Outcome
@@ -38,7 +38,7 @@ from batchway.server.visits import Visit, Visits
 from batchway.wire import lines
 from batchway.wire.hints import from_headers, overlay
 
-TOGETHER = 500
+TOGETHER = 1000
 """Lines that are put on disk at a time: one commit for all of them."""
 
 HEAVY = 4 << 20
@@ -209,11 +209,13 @@ class Bulk:
 
 
 def _told(submission: _Submission, asked: _Asked) -> bytes:
-    outcome = asked.outcome.result()
-    if isinstance(outcome, Refuse):
-        return _refused(submission, asked.number, asked.request.id, outcome.fault)
+    outcome, name = asked.outcome.result(), asked.request.id
+    if isinstance(outcome, Refuse) and not outcome.on_disk:
+        return _refused(submission, asked.number, name, outcome.fault)
     submission.taken += 1
-    return lines.taken(asked.number, asked.request.id)
+    if isinstance(outcome, Refuse):
+        return lines.failed(asked.number, name, outcome.fault)
+    return lines.taken(asked.number, name, "completed" if isinstance(outcome, Reply) else "pending")
 
 
 def _refused(submission: _Submission, number: int, name: str | None, fault: Fault) -> bytes:

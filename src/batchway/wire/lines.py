@@ -106,21 +106,29 @@ def read(content: bytes) -> Line:
     return Line(front, bytes(given.body), given.custom_id)
 
 
-class _Said(Struct):
+class _Said(Struct, omit_defaults=True):
     line: int
     request_id: str | None
-    status: Literal["pending", "failed"] = "pending"
+    status: Literal["pending", "completed", "failed", "refused"]
     error: Raw | UnsetType = UNSET
+    retry_after: float | UnsetType | None = UNSET
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def taken(number: int, request_id: str) -> bytes:
+def taken(number: int, request_id: str, status: Literal["pending", "completed"] = "pending") -> bytes:
     """What is said of a line whose request is on disk."""
-    return _encode(_Said(number, request_id)) + b"\n"
+    return _encode(_Said(number, request_id, status)) + b"\n"
+
+
+def failed(number: int, request_id: str, fault: Fault) -> bytes:
+    """What is said of a line whose request was taken before, and has failed since."""
+    return _encode(_Said(number, request_id, "failed", error_of(fault))) + b"\n"
 
 
 def refused(number: int, request_id: str | None, fault: Fault) -> bytes:
-    """What is said of a line that was not taken."""
-    return _encode(_Said(number, request_id, "failed", error_of(fault))) + b"\n"
+    """What is said of a line that was not taken. It has `retry_after` (seconds, or null) if it may be taken later as it
+    is."""
+    later = fault.retry_after if fault.passing else UNSET
+    return _encode(_Said(number, request_id, "refused", error_of(fault), later)) + b"\n"

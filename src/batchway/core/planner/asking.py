@@ -41,7 +41,8 @@ def _reuse_named(plan: Plan, request: Request) -> bool:
         _join(plan, seat, request, "the same request_id is under way")
         leaving.acknowledge(plan, seat)
     elif kept:
-        _give(plan, request, kept, "cache", "the same request_id was answered before", booked=True)
+        why = "the same request_id was answered before"
+        _give(plan, request, kept, "cache", why, booked=True, on_disk=request.durable)
     return bool(seat or kept)
 
 
@@ -79,15 +80,20 @@ def _join(plan: Plan, seat: Seat, request: Request, why: str) -> None:
     plan.out.append(Join(request=request, call_id=seat.flight.call_id if seat.flight else None, why=why))
 
 
-def _give(plan: Plan, request: Request, kept: Known, via: Via, why: str, *, booked: bool) -> None:
-    """Reply with an answer that is there already. `booked`: its charge stands under this very request."""
+def _give(
+    plan: Plan, request: Request, kept: Known, via: Via, why: str, *, booked: bool, on_disk: bool = False
+) -> None:
+    """Reply with an answer that is there already. `booked`: its charge stands under this very request; `on_disk`: so do
+    it and its answer, on disk."""
     if not booked:
         plan.out += book(request, kept.call_id, via, kept.answer.usage, 0, kept.worth, plan.now)
         if request.packing == "auto":
             packing.saved(plan, request, kept.worth or 0)
     saved = 0 if booked else kept.worth
     age = max(0.0, plan.now - kept.answer.finished_at)
-    plan.out.append(Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age))
+    plan.out.append(
+        Reply(request=request, answer=kept.answer, via=via, why=why, cost=0, saved=saved, age=age, on_disk=on_disk)
+    )
 
 
 def _look_or_fit(plan: Plan, seat: Seat) -> None:
@@ -133,7 +139,7 @@ def _give_known(plan: Plan, seat: Seat, first: Request, answer: Answer, call_id:
     for request in plan.seats.close(seat):
         again = request.named and request.id == first.id
         why = "the same request_id was answered before" if again else "answered before, found in the store"
-        _give(plan, request, kept, "cache", why, booked=again)
+        _give(plan, request, kept, "cache", why, booked=again, on_disk=again)
 
 
 def _conflict(request: Request) -> Fault:
