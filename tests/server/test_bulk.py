@@ -9,16 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import pytest_asyncio
 from tests.gate import CHAT, MODEL, Gate, chat, check_fault, open_gate, until
+from tests.server.bulk import LINES, bearer, billed, counts, encoded, faults, row, settled, submit, taken, told
 from tests.server.lane import ended, flush, open_lane
 
 from batchway.server.bulk import TOGETHER
 from batchway.settings import KeyEntry, hash_key
 
-LINES = {"content-type": "application/x-ndjson"}
 ONE, OTHER = "bw-" + "1" * 43, "bw-" + "2" * 43
 KEYS = (KeyEntry(name="one", hash=hash_key(ONE)), KeyEntry(name="other", hash=hash_key(OTHER), scope="admin"))
 MANY = TOGETHER + 200
@@ -32,73 +31,13 @@ async def lane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gate]:
         yield gate
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"}
-
-
-def row(custom_id: str, text: str = "hi", **fields: Any) -> dict[str, Any]:
-    """A line as OpenAI's Batch API takes it."""
-    return {"custom_id": custom_id, "method": "POST", "url": CHAT, "body": chat(text, **fields)}
-
-
-def encoded(rows: Iterable[object]) -> bytes:
-    return b"".join([json.dumps(each).encode() + b"\n" for each in rows])
-
-
-async def submit(gate: Gate, *rows: object, prefix: str = "", headers: dict[str, str] | None = None) -> httpx2.Response:
-    query = f"?prefix={prefix}" if prefix else ""
-    return await gate.post(encoded(rows), f"/submit{query}", LINES | (headers or {}))
-
-
-def told(answer: httpx2.Response) -> list[dict[str, Any]]:
-    """What was said of each line; the counts in the headers agree with it."""
-    said = [json.loads(line) for line in answer.text.splitlines()]
-    refused = sum("error" in each for each in said)
-    counted = [int(answer.headers[f"x-batchway-{name}"]) for name in ("taken", "refused")]
-    assert counted == [len(said) - refused, refused]
-    assert answer.headers["content-type"] == "application/x-ndjson" and "no-store" in answer.headers["cache-control"]
-    assert all(each.keys() - {"error"} == {"line", "request_id", "status"} for each in said)
-    assert all((each["status"] == "failed") is ("error" in each) for each in said)
-    return said
-
-
-def taken(answer: httpx2.Response) -> list[str]:
-    """The ids of a submission whose every line was taken."""
-    assert answer.status_code == 202, answer.text[:500]
-    said = told(answer)
-    assert [(each["line"], each["status"]) for each in said] == [(at, "pending") for at in range(1, len(said) + 1)]
-    return [each["request_id"] for each in said]
-
-
-def faults(answer: httpx2.Response) -> dict[int, tuple[str | None, str | None]]:
-    """Code and param of the lines that were refused, by their numbers."""
-    return {each["line"]: (each["error"]["code"], each["error"]["param"]) for each in told(answer) if "error" in each}
-
-
-async def counts(gate: Gate, prefix: str = "", headers: dict[str, str] | None = None) -> dict[str, int]:
-    """How many there are of which status, but for those of which there is none."""
-    answer = await gate.http.get("/results/counts", params={"prefix": prefix}, headers=headers)
-    counted: dict[str, int] = answer.json()
-    assert list(counted) == ["pending", "completed", "failed", "cancelled"]
-    return {status: number for status, number in counted.items() if number}
-
-
-async def settled(gate: Gate, prefix: str, number: int) -> None:
-    """Wait until so many of these are completed."""
-    async with asyncio.timeout(20):
-        while await counts(gate, prefix) != {"completed": number}:
-            await asyncio.sleep(0.05)
+NOW = {"x-batchway-priority": "normal"}
 
 
 async def ways(gate: Gate, ids: Iterable[str], headers: dict[str, str] | None = None) -> list[str]:
     """How these were answered."""
     found = [(await ended(gate, name, headers)).headers["x-batchway-routed-via"] for name in ids]
     return [str(via) for via in found]
-
-
-def billed(gate: Gate) -> dict[str, int]:
-    """How often each question was billed."""
-    return dict(gate.sandbox.ledger.billed("request_hash", {}).billed)
 
 
 async def test_lines_go_by_batch_and_are_answered(lane: Gate) -> None:
@@ -162,6 +101,7 @@ async def test_a_keys_defaults_hold(tmp_path: Path) -> None:
         assert await ways(gate, ids, bearer(ONE)) == ["direct", "direct"]
         refused = await submit(gate, chat(), headers=bearer(OTHER))
         assert (refused.status_code, faults(refused)) == (400, {1: ("invalid_value", None)})
+        assert "retry_after" not in told(refused)[0], "it is no use"
         assert "retention=none" in told(refused)[0]["error"]["message"]
 
 
@@ -241,11 +181,25 @@ async def test_the_same_lines_again_attach_and_cost_nothing(lane: Gate) -> None:
     assert told(changed)[1]["request_id"] == "again-2"
     await flush(lane, 22)
     await settled(lane, "again-", 22)
-    assert taken(await submit(lane, *rows, prefix="again-")) == ids, "answered, and still there"
+    assert taken(await submit(lane, *rows, prefix="again-"), "completed") == ids, "answered, and still there"
     assert faults(await submit(lane, chat("another"), prefix="again-")) == {1: ("request_id_conflict", "request_id")}
     assert await counts(lane, "again-") == {"completed": 22}
     paid = [times for name, times in billed(lane).items() if name not in before]
     assert paid == [1] * 22, "the provider bills each question once"
+
+
+async def test_what_failed_is_not_asked_again_by_its_id(lane: Gate) -> None:
+    lane.fault({"kind": "status", "status": 400, "count": None, "match": {"text": "refuse"}})
+    ids = taken(await submit(lane, row("bad", "refuse me"), row("good"), prefix="f-", headers=NOW))
+    await ended(lane, "f-good")
+    failed = (await ended(lane, "f-bad")).json()
+    lane.sandbox.faults.switch_off()
+    calls = lane.calls
+    again = await submit(lane, row("bad", "refuse me"), row("good"), prefix="f-", headers=NOW)
+    assert again.status_code == 202
+    assert [(each["request_id"], each["status"]) for each in told(again)] == [(ids[0], "failed"), (ids[1], "completed")]
+    assert told(again)[0]["error"] == failed["error"]
+    assert again.headers["x-batchway-taken"] == "2" and lane.calls == calls
 
 
 async def test_two_lines_of_one_id(lane: Gate) -> None:
@@ -473,6 +427,7 @@ async def test_nothing_is_acknowledged_while_the_store_is_down(tmp_path: Path) -
         down = await submit(gate, *rows, prefix="down-")
         assert down.status_code == 503
         assert faults(down) == dict.fromkeys(range(1, 21), ("store_down", None))
+        assert all("retry_after" in each for each in told(down)), "they may be sent again as they are"
         again = await submit(gate, *rows, "no object", prefix="run-")
         assert again.status_code == 202, "what is on disk is there"
         assert [each["request_id"] for each in told(again) if "error" not in each] == first

@@ -3,13 +3,12 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchway.core.errors import BadRequest, Conflict
-from batchway.core.types import Endpoint
+from batchway.core.errors import BadRequest, Conflict, Stopping, TooLarge
+from batchway.core.types import Endpoint, Fault
 from batchway.wire import lines
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.lines import Cutter, Line
@@ -168,7 +167,24 @@ def test_what_is_no_line_of_a_batch_is_refused_in_words(
 
 def test_what_is_said_of_a_line() -> None:
     assert json.loads(lines.taken(7, "mine")) == {"line": 7, "request_id": "mine", "status": "pending"}
-    said = lines.refused(8, None, Conflict("No.", param="request_id").fault)
-    assert said.endswith(b"\n") and said.count(b"\n") == 1
+    assert json.loads(lines.taken(7, "mine", "completed"))["status"] == "completed"
+    conflict = Conflict("No.", param="request_id").fault
     error = {"message": "No.", "type": "conflict_error", "param": "request_id", "code": "request_id_conflict"}
-    assert msgspec.json.decode(said) == {"line": 8, "request_id": None, "status": "failed", "error": error}
+    said = lines.refused(8, None, conflict)
+    assert said.endswith(b"\n") and said.count(b"\n") == 1
+    assert json.loads(said) == {"line": 8, "request_id": None, "status": "refused", "error": error}
+    failed = {"line": 9, "request_id": "mine", "status": "failed", "error": error}
+    assert json.loads(lines.failed(9, "mine", conflict)) == failed
+
+
+@pytest.mark.parametrize(
+    ("fault", "later"),
+    [
+        (Stopping("Later.", retry_after=1.5).fault, {"retry_after": 1.5}),
+        (Stopping("Later.").fault, {"retry_after": None}),
+        (TooLarge("Never.").fault, {}),
+    ],
+)
+def test_what_may_be_taken_later_says_so(fault: Fault, later: dict[str, Any]) -> None:
+    said = json.loads(lines.refused(1, "mine", fault))
+    assert {name: value for name, value in said.items() if name == "retry_after"} == later
