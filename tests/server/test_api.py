@@ -1,12 +1,18 @@
 """Health, numbers, models and the description: what people and machines look at beside the hot routes."""
 
 import asyncio
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.clock import HandClock
 from tests.gate import CHAT, Gate, check_fault, open_gate, until
+from tests.server.bulk import row, submit, told
+from tests.server.lane import ended, open_lane
+
+NDJSON = "application/x-ndjson"
 
 
 async def test_health(clock: HandClock) -> None:
@@ -172,6 +178,7 @@ async def test_what_is_not_there(gate: Gate) -> None:
 MANAGED = {
     "/health", "/stats", "/metrics", "/queue/stats", "/queue/flush/{provider}", "/batches", "/batches/stats",
     "/batches/{batch_id}", "/batches/purge", "/requests/{request_id}", "/submit",
+    "/results", "/results/counts",
 }  # fmt: skip
 RELAYED = {
     "/v1/files": {"get", "post"}, "/v1/files/{id}": {"get", "delete"}, "/v1/files/{id}/content": {"get"},
@@ -205,6 +212,39 @@ async def test_the_description_holds_every_route(gate: Gate) -> None:
         found = described
         for step in path.split("/"):
             found = found[step]
+
+
+async def test_the_description_of_many_requests_is_what_they_get(tmp_path: Path) -> None:
+    async with open_lane(tmp_path) as gate:
+        paths = (await gate.http.get("/openapi.json")).json()["paths"]
+        described = paths["/submit"]["post"]
+        asked, answered = described["requestBody"]["content"][NDJSON], described["responses"]["202"]
+        chat_line, row_line = asked["schema"]["oneOf"]
+        assert chat_line == described["requestBody"]["content"]["application/json"]["schema"]
+        assert set(row("a")) == set(row_line["properties"]) > set(row_line["required"])
+        assert row("a")["url"] in row_line["properties"]["url"]["enum"]
+        (prefix,) = [each for each in described["parameters"] if each["name"] == "prefix"]
+        assert (prefix["in"], prefix["required"]) == ("query", False)
+
+        answer = await submit(gate, row("a", strategy="direct"), row("b", stream=True), prefix="run-")
+        await ended(gate, "run-a")
+        again = await submit(gate, row("a", strategy="direct"), prefix="run-")
+        await gate.gateway.engine.drain()
+        stopped = await submit(gate, row("c"))
+        assert [each.status_code for each in (answer, again, stopped)] == [202, 202, 503]
+        assert {"x-batchway-taken", "x-batchway-refused"} <= set(answered["headers"]) & set(answer.headers)
+        said = told(answer) + told(again) + told(stopped)
+        schema = answered["content"][NDJSON]["schema"]
+        assert schema == described["responses"]["5XX"]["content"][NDJSON]["schema"]
+        assert set().union(*said) == set(schema["properties"])
+        assert [each["status"] for each in said] == ["pending", "refused", "completed", "refused"]
+        assert {each["status"] for each in said} | {"failed"} == set(schema["properties"]["status"]["enum"])
+        assert all(set(schema["required"]) <= set(each) for each in said)
+
+        assert paths["/results"]["get"]["responses"]["200"]["content"].keys() == {NDJSON}
+        (line,) = (await gate.http.get("/results", params={"prefix": "run-"})).text.splitlines()
+        shown = paths["/results"]["get"]["responses"]["200"]["content"][NDJSON]["schema"]["oneOf"]
+        assert set(json.loads(line)) in [set(each["properties"]) for each in shown]
 
 
 async def test_what_is_described_is_there(gate: Gate) -> None:

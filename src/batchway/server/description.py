@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchway.wire.endpoints import FRONTS
 from batchway.wire.hints import ALLOWED, HEADER_PREFIX
+from batchway.wire.lines import MEDIA_TYPE
 from batchway.wire.objects import ROOTS, ROUTES, Act, Kind
 
 _HINTS: dict[str, Any] = {
@@ -62,7 +64,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     },
 }
 
-_ERROR = {
+_ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error", "status"],
     "properties": {
@@ -98,6 +100,38 @@ _COMPLETED = {
     },
 }
 
+_ROW = {
+    "type": "object",
+    "description": "As OpenAI's Batch API takes it; its `custom_id` is the request's id",
+    "required": ["custom_id", "body"],
+    "properties": {
+        "custom_id": {"type": "string", "maxLength": 200},
+        "method": {"const": "POST"},
+        "url": {"type": "string", "enum": ["/v1" + front.path for front in FRONTS.values()]},
+        "body": {"type": "object"},
+    },
+}
+
+_SAID = {
+    "type": "object",
+    "description": "One for each line that is not blank, in their order",
+    "required": ["line", "request_id", "status"],
+    "properties": {
+        "line": {"type": "integer", "minimum": 1, "description": "Which line of the body, blank ones counted"},
+        "request_id": {"type": ["string", "null"], "description": "null: refused before it was known"},
+        "status": {
+            "type": "string",
+            "enum": ["pending", "completed", "failed", "refused"],
+            "description": "What became of its request so far; `refused`: it was not taken.",
+        },
+        "error": {**_ERROR["properties"]["error"], "description": "Why it failed or was refused"},
+        "retry_after": {
+            "type": ["number", "null"],
+            "description": "Only if it may be taken later as it is: after so many seconds, where that is known",
+        },
+    },
+}
+
 _ACTS: Mapping[Act, str] = {
     "create": "Make a {}",
     "list": "List one's own {} objects",
@@ -111,8 +145,7 @@ _ACTS: Mapping[Act, str] = {
 def paths() -> dict[str, Any]:
     """Path items of the routes that are plain ASGI."""
     hot = {path: {"post": _operation(path, body)} for path, body in _BODIES.items()}
-    submit = _operation("/submit", _BODIES["/v1/chat/completions"], "native")
-    submit["summary"] = "Chat completion; the answer always carries its text as `content`"
+    submit = _submitting(_operation("/submit", _BODIES["/v1/chat/completions"], "native"))
     found: dict[str, Any] = {**hot, "/submit": {"post": submit}}
     for path, method, operation in _relayed():
         found.setdefault(path, {})[method] = operation
@@ -124,12 +157,14 @@ def amend(schema: dict[str, Any]) -> None:
     for item in schema["paths"].values():
         for operation in item.values():
             operation["responses"].pop("422", None)
-            operation["responses"] |= _FAULTS
+            for name, fault in _FAULTS.items():
+                operation["responses"].setdefault(name, fault)
     for name in ("HTTPValidationError", "ValidationError"):
         schema.get("components", {}).get("schemas", {}).pop(name, None)
     shown = {"oneOf": [_PENDING, _COMPLETED, _ERROR]}
     for operation in schema["paths"]["/requests/{request_id}"].values():
-        operation["responses"]["200"]["content"] = {"application/json": {"schema": shown}}
+        operation["responses"]["200"]["content"] = _json(shown)
+    schema["paths"]["/results"]["get"]["responses"]["200"]["content"] = {MEDIA_TYPE: {"schema": shown}}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +195,30 @@ def _operation(path: str, body: dict[str, Any], tag: str = "openai") -> dict[str
             **_FAULTS,
         },
     }
+
+
+def _submitting(operation: dict[str, Any]) -> dict[str, Any]:
+    """`/submit`: one request as the operation has it, or many as JSON Lines."""
+    (chat,) = [each["schema"] for each in operation["requestBody"]["content"].values()]
+    operation["summary"] = "Chat completion, its text always as `content`; or many requests as JSON Lines"
+    operation["description"] = (
+        f"With `content-type: {MEDIA_TYPE}` each line is a request, taken or refused by itself, of low priority unless "
+        "something says otherwise. What is said of the lines comes when all have come; the answers are fetched at "
+        "`/results`. The same lines again, under the same ids, attach."
+    )
+    operation["requestBody"]["content"][MEDIA_TYPE] = {"schema": {"oneOf": [chat, _ROW]}}
+    before = "Of JSON Lines: stands before the id of each; one that has none is called by its number."
+    operation["parameters"].append(_parameter("prefix", "query", {"type": "string"}, before))
+    accepted = operation["responses"]["202"]
+    accepted["description"] += (
+        "; or, of JSON Lines, at least one was taken (else the status is that of the first fault)"
+    )
+    accepted["content"] = {**accepted["content"], MEDIA_TYPE: {"schema": _SAID}}
+    for name in ("taken", "refused"):
+        accepted["headers"][f"{HEADER_PREFIX}{name}"] = {"schema": {"type": "integer"}, "description": "Of JSON Lines"}
+    refused = {**_FAULTS["4XX"], "content": {**_json(_ERROR), MEDIA_TYPE: {"schema": _SAID}}}
+    operation["responses"] |= {"4XX": refused, "5XX": refused}
+    return operation
 
 
 def _parameters() -> Iterator[dict[str, Any]]:
