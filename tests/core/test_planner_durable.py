@@ -452,8 +452,12 @@ def test_who_does_not_wait_gets_an_answer_that_is_there() -> None:
     (look,) = desk.ask(durable=True, detached=True)
     assert isinstance(look, Look)
     known = facts.Known(request=desk.request(), result=desk.answer(), call_id="before")
-    _, reply = desk.tell(facts.Looked("ask-1", known))
-    assert isinstance(reply, Reply) and reply.via == "cache"
+    (save,) = desk.tell(facts.Looked("ask-1", known))
+    assert isinstance(save, Save), "it will be asked for by its own id"
+    (keep,) = desk.tell(facts.Saved("ask-1"))
+    assert isinstance(keep, Keep) and (keep.via, keep.cost, keep.result) == ("cache", 0, desk.answer())
+    _, reply = desk.tell(facts.Kept("ask-1"))
+    assert isinstance(reply, Reply) and (reply.via, reply.cost, reply.on_disk) == ("cache", 0, True)
 
 
 @pytest.mark.parametrize("formed", [False, True])

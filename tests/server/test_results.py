@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.gate import Gate, chat, check_fault, open_gate, until
-from tests.server.bulk import bearer, counts, row, settled, submit, taken
+from tests.gate import Gate, chat, check_fault, open_gate
+from tests.server.bulk import bearer, billed, counts, row, settled, submit, taken
 from tests.server.lane import ASYNC, ended, flush, open_lane
 
 from batchway.server.results import HEAVY, PAGE
@@ -152,15 +152,15 @@ async def test_what_the_cache_gave(lane: Gate) -> None:
     assert found["response"]["routed_via"] == "cache"
 
 
-@pytest.mark.xfail(strict=True, reason="what the cache gives to a request with an id is written under another id")
 async def test_a_line_that_was_answered_before_is_found_by_its_id(lane: Gate) -> None:
     await submit(lane, row("first", "asked before", temperature=0, priority="normal"), prefix="known-")
     await settled(lane, "known-", 1)
-    names = taken(await submit(lane, row("again", "asked before", temperature=0), prefix="known-"))
-    storage = lane.gateway.storage
-    assert storage is not None
-    await until(lambda: storage.database.health().behind_bytes == 0)
-    assert names[0] in await ids(lane, prefix="known-")
+    before = billed(lane)
+    names = taken(await submit(lane, row("again", "asked before", temperature=0), prefix="known-"), "completed")
+    first, again = sorted(await results(lane, prefix="known-"), key=lambda each: each["request_id"] == names[0])
+    assert (again["request_id"], again["response"]["routed_via"]) == ("known-again", "cache")
+    assert again["response"]["content"] == first["response"]["content"]
+    assert billed(lane) == before
 
 
 async def test_another_tenants_requests_are_not_there(tmp_path: Path) -> None:

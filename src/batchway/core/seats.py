@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from batchway.core.analysis import Analysis
 from batchway.core.fingerprint import adoption_key, reusable, twin_key
+from batchway.core.memory import Known
 from batchway.core.packer import Pack
 from batchway.core.packing import Missing
 from batchway.core.types import Lane, Request
@@ -45,6 +46,8 @@ class Seat(Struct, eq=False):
     """Picodollars of its share in calls that had no answer for it."""
     analysis: Analysis | None = None
     """What its prompt asks for, once somebody had to know."""
+    known: Known | None = None
+    """An answer that was made for another and is this one's as well, once the disk has it so."""
     attempt: int = 0
     """Calls made for it so far."""
     flight: "Flight | None" = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from batchway.core.commands import Book, Command, Keep, Record, Reply
-from batchway.core.types import Answer, Charge, Fault, Lane, Request, Usage, Via
+from batchway.core.types import Answer, Charge, Fault, Request, Usage, Via
 
 OVERHEAD = "overhead"
 """Stands in a charge for the request, where no request asked for what was billed."""
@@ -21,7 +21,7 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """What one answer of a call is to be charged at. Money in picodollars; None: no known price."""
 
     call_id: str
-    lane: Lane
+    via: Via
     cost: int | None
     worth: int | None
     """What the request would have cost alone and directly."""
@@ -35,6 +35,8 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """What it costs the first caller is written down already."""
     counted: bool = False
     """And told to whoever counts: another process did it."""
+    age: float | None = None
+    """Seconds since the answer was made, where it was there already."""
 
 
 def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
@@ -47,7 +49,7 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
     usage = answer.usage or UNTOLD
     out: list[Command] = []
     if not bill.counted:
-        out += book(payer, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
+        out += book(payer, bill.call_id, bill.via, usage, bill.cost, bill.worth, now, on_disk=bill.on_disk)
     for caller in callers:
         first = caller is payer
         again = not first and caller.id == payer.id
@@ -69,12 +71,12 @@ def _payer(request: Request, callers: Sequence[Request], *, on_disk: bool) -> Re
 def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Keep:
     """How a durable request ended, for the disk. What its twins are charged follows when they are told."""
     usage = None if isinstance(result, Fault) else result.usage or UNTOLD
-    booked = book(request, bill.call_id, bill.lane, usage, bill.cost, bill.worth, now)
+    booked = book(request, bill.call_id, bill.via, usage, bill.cost, bill.worth, now)
     paid = None if bill.cost is None else bill.cost + bill.spent
     return Keep(
         request=request,
         result=result,
-        via=bill.lane,
+        via=bill.via,
         call_id=bill.call_id,
         packed=bill.packed,
         charges=tuple([command.charge for command in booked]),
@@ -92,13 +94,14 @@ def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool, again: b
     return Reply(
         request=caller,
         answer=answer,
-        via=bill.lane if first else "coalesced",
+        via=bill.via if first else "coalesced",
         why=bill.why if first else "shares its twin's answer",
         cost=paid,
         saved=0 if again else bill.worth - paid if bill.worth is not None and paid is not None else None,
+        age=bill.age,
         packed=bill.packed,
         fitted=bill.fitted,
-        batch_id=bill.call_id if bill.lane == "batch" else None,
+        batch_id=bill.call_id if bill.via == "batch" else None,
         on_disk=bill.on_disk and first,
     )
 

@@ -99,7 +99,8 @@ def end(connection: Connection, results: Sequence[Result], waiting: dict[str, An
         saved = waiting.pop(result.ask, None)
         first.append(saved is not None)
         if saved is not None:
-            fingerprint = saved.fingerprint if saved.shared else None
+            # What was made for another serves others by that one, and no longer than that.
+            fingerprint = saved.fingerprint if saved.shared and result.via != "cache" else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
             ended[status_of(result)].append(result.ask)
     insert_rows(connection, answers, rows)

@@ -73,7 +73,7 @@ def _answered(plan: Plan, seat: Seat, flight: Flight, answer: Answer, length: in
     plain = alone is answer.usage and flight.lane == "direct"
     bill = Bill(
         call_id=flight.call_id,
-        lane=flight.lane,
+        via=flight.lane,
         cost=cost,
         worth=cost if plain else counterfactual(alone, request, plan.catalog),
         spent=seat.spent,
@@ -102,7 +102,7 @@ def landed(plan: Plan, fact: facts.Landed) -> None:
     _learn(plan, seat, fact.result)
     bill = Bill(
         call_id=fact.job_id,
-        lane="batch",
+        via="batch",
         cost=charged(fact.result.usage, seat.request, "batch", plan.catalog),
         worth=counterfactual(fact.result.usage, seat.request, plan.catalog),
         why=seat.why,

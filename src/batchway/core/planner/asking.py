@@ -1,7 +1,7 @@
 """Asking: an answer that is there already, a twin's seat, or a seat of its own."""
 
 from batchway.core import errors, facts
-from batchway.core.commands import Join, Look, Refuse, Reply
+from batchway.core.commands import Join, Look, Refuse, Reply, Save
 from batchway.core.cost import counterfactual
 from batchway.core.memory import Known
 from batchway.core.planner import ending, leaving, packing, routing
@@ -136,9 +136,14 @@ def _attach(plan: Plan, seat: Seat, first: Request) -> None:
 def _give_known(plan: Plan, seat: Seat, first: Request, answer: Answer, call_id: str) -> None:
     worth = counterfactual(answer.usage, seat.request, plan.catalog)
     kept = Known(answer=answer, call_id=call_id, fingerprint=seat.request.fingerprint, worth=worth)
+    if seat.durable and seat.request.id != first.id:
+        # Whoever is told of its id will ask for it by that.
+        seat.known = kept
+        plan.out.append(Save(request=seat.request, lane="direct", why=ending.FOUND))
+        return
     for request in plan.seats.close(seat):
         again = request.named and request.id == first.id
-        why = "the same request_id was answered before" if again else "answered before, found in the store"
+        why = "the same request_id was answered before" if again else ending.FOUND
         _give(plan, request, kept, "cache", why, booked=again, on_disk=again)
 
 

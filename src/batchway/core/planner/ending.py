@@ -59,7 +59,7 @@ def _saved(bill: Bill, callers: int) -> int:
 
 def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> None:
     request = seat.request
-    if seat.shared and cacheable(kept.answer):
+    if seat.shared and seat.known is None and cacheable(kept.answer):
         plan.memory.cache.put(request.fingerprint, kept, plan.now)
     for caller in callers or (request,):
         if caller.named:
@@ -68,6 +68,16 @@ def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> No
         plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
 
 
+FOUND = "answered before, found in the store"
+
+
+def give(plan: Plan, seat: Seat, known: Known) -> None:
+    """It ends with an answer that is there already, which was made for another."""
+    age = max(0.0, plan.now - known.answer.finished_at)
+    bill = Bill(call_id=known.call_id, via="cache", cost=0, worth=known.worth, why=FOUND, age=age)
+    conclude(plan, seat, known.answer, bill)
+
+
 def refuse(plan: Plan, seat: Seat, fault: Fault, why: str, *, on_disk: bool = False) -> None:
-    bill = Bill(call_id="", lane=seat.lane, cost=0, worth=0, spent=seat.spent, why=why, on_disk=on_disk)
+    bill = Bill(call_id="", via=seat.lane, cost=0, worth=0, spent=seat.spent, why=why, on_disk=on_disk)
     conclude(plan, seat, fault, bill)

@@ -98,6 +98,10 @@ def saved(plan: Plan, fact: facts.Saved) -> None:
     seat = plan.seats.led_by(fact.ask)
     if seat is not None:
         seat.on_disk = True
+        if seat.known is not None:
+            # Even who does not wait gets an answer that is there.
+            ending.give(plan, seat, seat.known)
+            return
         leaving.acknowledge(plan, seat)
         _depart(plan, seat)
         if plan.stopping:
