@@ -158,7 +158,7 @@ async def test_what_a_request_is_called(lane: Gate) -> None:
     assert named == ["run/7?-1", "run/7?-own", "run/7?-given", "run/7?-own-first"]
     refused = told(await submit(lane, row("a", stream=True), row("b", priority="x"), prefix="run-"))
     assert [each["request_id"] for each in refused] == ["run-a", "run-b"], "as it would be called"
-    assert faults(await submit(lane, chat(), row("a"), prefix="a%20b")) == dict.fromkeys((1, 2), WRONG_ID)
+    check_fault(await submit(lane, chat(), row("a"), prefix="a%20b"), 400, "invalid_value", "prefix")
     assert faults(await submit(lane, row("a"), row("ab"), prefix="x" * 199)) == {2: WRONG_ID}
     await flush(lane, 4 + 4 + 1)
 

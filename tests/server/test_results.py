@@ -1,5 +1,6 @@
 """`GET /results`: what became of one's requests, a line for each as its look-up shows it, however many there are."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from tests.gate import Gate, chat, check_fault, open_gate
 from tests.server.bulk import bearer, billed, counts, row, settled, submit, taken
 from tests.server.lane import ASYNC, ended, flush, open_lane
 
-from batchway.server.results import HEAVY, PAGE
+from batchway.server.results import HEAVY, PAGE, Flow
+from batchway.server.visits import PERIOD, Visits
 from batchway.settings import KeyEntry, hash_key
 from batchway.store import retention
 
@@ -219,3 +221,18 @@ async def test_who_leaves_amid_the_answer_harms_nobody(tmp_path: Path) -> None:
         async with gate.http.stream("GET", "/results") as answer:
             await anext(answer.aiter_bytes())
         assert len(await results(gate)) == 4
+
+
+async def test_a_reader_who_does_not_read_is_taken_for_gone() -> None:
+    async def rest() -> AsyncIterator[bytes]:
+        yield b"{}\n"
+
+    async def never() -> Any:
+        await asyncio.Future()
+
+    async def stuck(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Future()
+
+    async with asyncio.timeout(20):
+        await Flow(Visits(body_timeout=5, write_timeout=PERIOD), b"{}\n", rest())({}, never, stuck)

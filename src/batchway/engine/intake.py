@@ -239,9 +239,13 @@ class Intake:
     def _detach(self, request: Request) -> Request:
         """Accepted now and answered later: it must be on disk before its caller goes."""
         if not self._store:
-            raise BadRequest("Prefer: respond-async needs a store, and this gateway has none (database_url=none).")
+            raise BadRequest(
+                "An answer that is fetched later needs a store, and this gateway has none (database_url=none)."
+            )
         if request.retention == "none":
-            raise BadRequest("Prefer: respond-async: this key keeps nothing (retention=none), so nothing can wait.")
+            raise BadRequest(
+                "An answer that is fetched later has to be kept, and this key keeps nothing (retention=none)."
+            )
         if request.prompt.stream:
             raise BadRequest("stream: an answer that is fetched later is not streamed; leave it out.", param="stream")
         return structs.replace(request, durable=True, detached=True)

@@ -21,19 +21,20 @@ from batchway.server import manage, native, results
 from batchway.server.access import Access
 from batchway.server.description import amend, paths
 from batchway.server.exchange import fault_headers
+from batchway.server.visits import Visits
 from batchway.wire.native import error_body
 
 DOCS_POLICY = "default-src 'self'; script-src {0}; style-src {0}; img-src 'self' data:".format("'self' 'unsafe-inline'")
 """Swagger UI's page starts itself by an inline script; everything it loads is our own."""
 
 
-def build(gateway: Gateway, access: Access) -> FastAPI:
+def build(gateway: Gateway, access: Access, visits: Visits) -> FastAPI:
     """The FastAPI application."""
     app = FastAPIOffline(
         title="batchway", version=__version__, redoc_url=None, description="Every LLM request by its cheapest way."
     )
     native.add(app, gateway, access)
-    results.add(app, gateway, access)
+    results.add(app, gateway, access, visits)
     manage.add(app, gateway, access)
     _add_models(app, gateway, access)
     _add_faults(app)

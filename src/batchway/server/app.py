@@ -26,7 +26,7 @@ def build(gateway: Gateway, access: Access) -> App:
     """The application of this gateway, which must be entered already."""
     settings = gateway.settings
     visits = Visits(settings.body_timeout)
-    rest = api.build(gateway, access)
+    rest = api.build(gateway, access, visits)
 
     def endpoint(front: Front, *, native: bool = False) -> Endpoint:
         return Endpoint(

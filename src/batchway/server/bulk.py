@@ -36,7 +36,7 @@ from batchway.server.exchange import (
 )
 from batchway.server.visits import Visit, Visits
 from batchway.wire import lines
-from batchway.wire.hints import from_headers, overlay
+from batchway.wire.hints import check_id, from_headers, overlay
 
 TOGETHER = 1000
 """Lines that are put on disk at a time: one commit for all of them."""
@@ -136,8 +136,10 @@ class Bulk:
                 param="request_id",
             )
         identity = replace(identity, defaults=overlay(hints, identity.defaults, AT_LEISURE))
-        prefix = parse_qs(scope["query_string"].decode("latin-1")).get("prefix")
-        return _Submission(identity, prefix[-1] if prefix else None, said)
+        prefix = parse_qs(scope["query_string"].decode("latin-1")).get("prefix", [None])[-1]
+        if prefix is not None:
+            check_id("prefix", prefix)
+        return _Submission(identity, prefix, said)
 
     async def _take_all(self, submission: _Submission, receive: Receive, visit: Visit) -> None:
         cutter = lines.Cutter(self._longest)

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 
 from batchway.assemble import Gateway
 from batchway.core.errors import BadRequest, Refusal
 from batchway.engine.intake import Identity
 from batchway.server.access import Access
+from batchway.server.exchange import PRIVATE, Gone, Receive, Scope, Send, write
 from batchway.server.telling import Telling
+from batchway.server.visits import Visits
 from batchway.store import results
 from batchway.store.answers import Stored
 from batchway.store.results import STATUSES, Alike, Entry
@@ -26,23 +28,21 @@ HEAVY = 4 << 20
 Prefix = Annotated[str, Query(description="How their ids begin; all of them where it is not given")]
 
 
-def add(app: FastAPI, gateway: Gateway, access: Access) -> None:
+def add(app: FastAPI, gateway: Gateway, access: Access, visits: Visits) -> None:
     """Add the routes."""
 
-    @app.get("/results", tags=["native"], response_class=StreamingResponse)
+    @app.get("/results", tags=["native"], response_class=Response)
     async def list_results(
         request: Request,
         prefix: Prefix = "",
         status: Annotated[str | None, Query(description="Only of these statuses, with commas between")] = None,
-    ) -> StreamingResponse:
+    ) -> Response:
         """What became of one's requests: a line for each as `/requests/{request_id}` shows it, by their ids."""
         telling = Telling(gateway, "/results")
         lines = _lines(telling, _alike(gateway, access.identify(request.headers), prefix, status))
         # Once the answer has begun, a store that is down can no longer be told of.
         first = await anext(lines, b"")
-        return StreamingResponse(
-            _and_then(first, lines), media_type=MEDIA_TYPE, headers={"cache-control": "private, no-store"}
-        )
+        return Flow(visits, first, lines)
 
     @app.get("/results/counts", tags=["native"])
     async def count_results(request: Request, prefix: Prefix = "") -> dict[str, int]:
@@ -53,6 +53,31 @@ def add(app: FastAPI, gateway: Gateway, access: Access) -> None:
             for status, number in (await database.read(results.count, which)).items():
                 counted[status] += number
         return counted
+
+
+class Flow(Response):
+    """JSON Lines as they come. A reader who does not read is taken for gone."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, visits: Visits, first: bytes, rest: AsyncIterator[bytes]) -> None:
+        super().__init__(None)
+        self._visits = visits
+        self._first = first
+        self._rest = rest
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with self._visits.begin(receive, send) as visit:
+                visit.has_asked()
+                headers = [(b"content-type", MEDIA_TYPE.encode()), PRIVATE]
+                await visit.send({"type": "http.response.start", "status": 200, "headers": headers})
+                await write(visit.send, self._first, more=True)
+                async for lines in self._rest:
+                    await write(visit.send, lines, more=True)
+                await write(visit.send, b"", more=False)
+        except Gone:
+            return
 
 
 def _alike(gateway: Gateway, identity: Identity, prefix: str, status: str | None = None) -> list[Alike]:
@@ -74,12 +99,6 @@ async def _lines(telling: Telling, whose: Sequence[Alike]) -> AsyncIterator[byte
                 told = [await _line(telling, entry, found[entry.ask]) for entry in group if entry.ask in found]
                 yield b"".join(told)
             after = page[-1].request_id
-
-
-async def _and_then(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for each in lines:
-        yield each
 
 
 async def _line(telling: Telling, entry: Entry, stored: Stored) -> bytes:

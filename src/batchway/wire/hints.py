@@ -81,7 +81,7 @@ def from_headers(headers: Mapping[str, str]) -> Hints:
         if name.startswith(HEADER_PREFIX):
             given[_hint_of(name)] = text
     if "idempotency-key" in headers:
-        _check_id("idempotency-key", headers["idempotency-key"])
+        check_id("idempotency-key", headers["idempotency-key"])
         given.setdefault("request_id", headers["idempotency-key"])
     for name, allowed in ALLOWED.items():
         if name in given and given[name] not in allowed:
@@ -124,7 +124,7 @@ def overlay(*layers: Hints) -> Hints:
 def named(hints: Hints, prefix: str, name: str) -> Hints:
     """The same, its request called by its own id, or else by this name, after this prefix. Raises BadRequest."""
     whole = prefix + (hints.request_id or name)
-    _check_id("request_id", whole)
+    check_id("request_id", whole)
     return replace(hints, request_id=whole)
 
 
@@ -155,12 +155,13 @@ def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
 
 def _check(hints: Hints) -> None:
     if hints.request_id is not None:
-        _check_id("request_id", hints.request_id)
+        check_id("request_id", hints.request_id)
     if hints.tags is not None and len(hints.tags) > MAX_TAGS:
         raise BadRequest(f"tags: at most {MAX_TAGS}, not {len(hints.tags)}.", param="tags")
 
 
-def _check_id(field: str, name: str) -> None:
+def check_id(field: str, name: str) -> None:
+    """Raises BadRequest, which names the field, for what is no id."""
     if not (0 < len(name) <= MAX_ID and name.isascii() and name.isprintable() and " " not in name):
         raise BadRequest(f"{field}: give 1 to {MAX_ID} printable ASCII characters without spaces.", param=field)
 
