@@ -86,10 +86,10 @@ def test_an_absurdly_long_name_is_neither_looked_up_nor_remembered() -> None:
 def test_the_first_candidate_that_knows_the_name_has_it() -> None:
     other = Model(provider="openrouter", id="gpt-6-luna")
     catalog = Catalog.of([LUNA, other, FREE])
-    assert catalog.provider_of("gpt-6-luna", ["own", "openrouter", "openai"]) == "openrouter"
-    assert catalog.provider_of("gpt-6-luna", ["openai", "openrouter"]) == "openai"
-    assert catalog.provider_of("gpt-6-luna", ["own"]) is None
-    assert catalog.provider_of("gpt-6-lun", ["openai", "openrouter", "own"]) is None
+    assert catalog.provider_of("gpt-6-luna", ("own", "openrouter", "openai")) == "openrouter"
+    assert catalog.provider_of("gpt-6-luna", ("openai", "openrouter")) == "openai"
+    assert catalog.provider_of("gpt-6-luna", ("own",)) is None
+    assert catalog.provider_of("gpt-6-lun", ("openai", "openrouter", "own")) is None
 
 
 def test_renewed_prices_replace_the_remembered_ones() -> None:

@@ -177,6 +177,7 @@ def test_an_unknown_price_is_unknown() -> None:
 # Models
 
 NAMES = {"openai": "openai", "grok": "grok", "xai": "grok", "openrouter": "openrouter"}
+PROVIDERS = ("grok", "openai", "openrouter")
 KNOWN = Catalog.of(
     [
         Model(provider="openai", id="gpt"),
@@ -227,12 +228,12 @@ KNOWN = Catalog.of(
     ],
 )
 def test_models(model: str, hinted: str | None, default: str, expected: tuple[str, str]) -> None:
-    assert resolve_model(model, hinted, default=default, names=NAMES, catalog=KNOWN) == expected
+    assert resolve_model(model, hinted, default=default, names=NAMES, providers=PROVIDERS, catalog=KNOWN) == expected
 
 
 def test_a_provider_that_is_not_configured_names_those_that_are() -> None:
     with pytest.raises(BadRequest) as refused:
-        resolve_model("m", "anthropic", default="openai", names=NAMES, catalog=KNOWN)
+        resolve_model("m", "anthropic", default="openai", names=NAMES, providers=PROVIDERS, catalog=KNOWN)
     fault = refused.value.fault
     assert fault.message == "provider: 'anthropic' is not configured; configured: grok, openai, openrouter."
     assert (fault.param, fault.code) == ("provider", "unknown_provider")

@@ -3,7 +3,7 @@
 It knows no price by itself: `assemble` gives it a `find` function. What is not known is None, never zero.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -76,6 +76,7 @@ class Catalog:
         self._find = find
         self._remembered = remembered
         self._models: dict[tuple[str, str], Model | None] = {}
+        self._makers: dict[tuple[str, tuple[str, ...]], str | None] = {}
 
     @classmethod
     def of(cls, models: Iterable[Model]) -> "Catalog":
@@ -87,6 +88,7 @@ class Catalog:
         """From here on ask `find`: announced price changes come into force with a new day's."""
         self._find = find
         self._models.clear()
+        self._makers.clear()
 
     def model(self, provider: str, name: str) -> Model | None:
         """The model of this name at this provider, or None if it is not known."""
@@ -100,9 +102,21 @@ class Catalog:
         model = self.model(provider, name)
         return None if model is None else model.rates(lane, input_tokens)
 
-    def provider_of(self, name: str, candidates: Sequence[str]) -> str | None:
+    def provider_of(self, name: str, candidates: tuple[str, ...]) -> str | None:
         """The first of the candidates that knows this name; their order is the caller's preference."""
-        return next((provider for provider in candidates if self.model(provider, name) is not None), None)
+        try:
+            return self._makers[name, candidates]
+        except KeyError:
+            return self._look_for(name, candidates)
+
+    def _look_for(self, name: str, candidates: tuple[str, ...]) -> str | None:
+        """The names that no catalogue knows, of models that somebody runs, are those that are looked for everywhere."""
+        found = next((provider for provider in candidates if self.model(provider, name) is not None), None)
+        if len(name) <= LONGEST_NAME:
+            if len(self._makers) >= self._remembered:
+                del self._makers[next(iter(self._makers))]
+            self._makers[name, candidates] = found
+        return found
 
     def _look_up(self, provider: str, name: str) -> Model | None:
         if len(name) > LONGEST_NAME:

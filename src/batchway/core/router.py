@@ -204,18 +204,24 @@ def prompt_budget(request: Request, catalog: Catalog, policy: Policy) -> int | N
 
 
 def resolve_model(
-    model: str, hinted: str | None, *, default: str, names: Mapping[str, str], catalog: Catalog
+    model: str,
+    hinted: str | None,
+    *,
+    default: str,
+    names: Mapping[str, str],
+    providers: tuple[str, ...],
+    catalog: Catalog,
 ) -> tuple[str, str]:
     """The provider and the model's name there.
 
-    `names` maps every configured provider's names (aliases included) to its own. In this order: the `provider` hint;
-    a `provider/model` prefix of a configured provider; the provider that the catalogue knows to have the model, if it
-    is not the default one; the default.
+    `names` maps every name of the configured `providers` (aliases included) to its own. In this order: the `provider`
+    hint; a `provider/model` prefix of a configured provider; the provider that the catalogue knows to have the model,
+    if it is not the default one; the default.
     """
     if hinted is not None:
         if hinted not in names:
             raise BadRequest(
-                f"provider: '{hinted}' is not configured; configured: {', '.join(sorted(set(names.values())))}.",
+                f"provider: '{hinted}' is not configured; configured: {', '.join(providers)}.",
                 param="provider",
                 code="unknown_provider",
             )
@@ -229,5 +235,5 @@ def resolve_model(
         return default, model
     if slash and rest and prefix in names:
         return names[prefix], rest
-    known = catalog.provider_of(model, tuple(sorted(set(names.values()))))
+    known = catalog.provider_of(model, providers)
     return known or default, model

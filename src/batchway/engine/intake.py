@@ -85,6 +85,7 @@ class Intake:
         """`store`: one is open, so that a request with an id of its own, or one that nobody waits for, is durable."""
         self._defaults = defaults
         self._names = names
+        self._providers = tuple(sorted(set(names.values())))
         self._keyed = keyed
         self._keyless = keyless
         self._catalog = catalog
@@ -181,7 +182,14 @@ class Intake:
 
     def resolve(self, model: str, hinted: str | None = None) -> tuple[str, str]:
         """The provider that a model name means, and the name there."""
-        return resolve_model(model, hinted, default=self._defaults.provider, names=self._names, catalog=self._catalog)
+        return resolve_model(
+            model,
+            hinted,
+            default=self._defaults.provider,
+            names=self._names,
+            providers=self._providers,
+            catalog=self._catalog,
+        )
 
     def _request(
         self,

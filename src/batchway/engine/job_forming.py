@@ -20,9 +20,6 @@ from batchway.ports import JobStore, Successor
 AGAIN = 1.0
 """Seconds to the next try while the store is down."""
 
-LONGEST_ID = "b" * 40
-"""As long as a custom_id can be."""
-
 _log = structlog.get_logger()
 
 
@@ -94,7 +91,7 @@ class Forming:
                 param="strategy",
                 code="not_batchable",
             )
-        size = len(account.dialect.line(request, LONGEST_ID))
+        size = account.dialect.measure(request)
         if terms.max_bytes is not None and size > terms.max_bytes:
             raise BadRequest(
                 f"The request has {size} bytes as a line of a batch, and '{account.provider}' takes "

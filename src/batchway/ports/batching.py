@@ -73,6 +73,11 @@ class BatchDialect(Protocol):
         this way."""
         ...
 
+    def measure(self, request: Request) -> int:
+        """Bytes that its row has, or at most `FRAMING` more: what it may be refused for is found out when it is
+        accepted. Raises as `line` does."""
+        ...
+
     def encode_upload_start(self, job: Job) -> Outgoing | None:
         """What has to be sent before the upload itself; None: nothing. `job.size` is exact where `terms.announces`."""
         ...

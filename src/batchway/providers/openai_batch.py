@@ -15,7 +15,18 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from batchway.core.errors import BadRequest, UpstreamMalformed
-from batchway.core.job import BatchPage, BatchStatus, BatchTerms, Counts, Job, Problem, ProviderBatch, RowResult
+from batchway.core.job import (
+    LONGEST_ID,
+    BatchPage,
+    BatchStatus,
+    BatchTerms,
+    Counts,
+    Job,
+    Problem,
+    ProviderBatch,
+    RowResult,
+)
+from batchway.core.job.forming import FRAMING
 from batchway.core.types import Answer, Endpoint, Fault, Request
 from batchway.ports import Dialect, Incoming, Outgoing, OutgoingRows, ResultReader
 from batchway.providers.batch_forms import BatchForm
@@ -118,6 +129,11 @@ class OpenAIBatchDialect:
             )
             raise BadRequest(message, code="request_too_large")
         return self._row(request.endpoint, custom_id, content.replace(b"\r", b" ").replace(b"\n", b" "))
+
+    def measure(self, request: Request) -> int:
+        """A body goes as it is, so that there is nothing to find out but its length."""
+        most = self._form.max_body
+        return request.size + FRAMING if most is None or request.size <= most else len(self.line(request, LONGEST_ID))
 
     def _row(self, endpoint: Endpoint, custom_id: str, content: bytes) -> bytes:
         return _encode({"custom_id": custom_id, "method": "POST", "url": path_of(endpoint), "body": Raw(content)})

@@ -60,7 +60,7 @@ class Filler:
         self._name = name
         self._catalog = catalog
         self._names = names
-        self._providers = providers
+        self._providers = tuple(providers)
         self._count = count
         self._any_model = any_model
         self._lines: OrderedDict[str, int] = OrderedDict()

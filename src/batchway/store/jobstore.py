@@ -85,9 +85,10 @@ class StoreJobs:
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
         now, why = self._now(), f"its batch {held.job.provider_batch_id}"
+        prompt = Prompt(model=held.job.model)
 
         def settle(job: Job, row: Any, outcome: Answer | Fault) -> Result:
-            return self._result(job, row, outcome, now, why)
+            return self._result(job, _payer(job, row, prompt), row.position, outcome, now, why)
 
         landed = await self._database.write(steps.land, held, outcomes, settle)
         if landed is None:
@@ -142,9 +143,8 @@ class StoreJobs:
         """See `ports.JobStore`."""
         await self._database.write(learnt.add_turnarounds, [measured])
 
-    def _result(self, job: Job, row: Any, outcome: Answer | Fault, now: float, why: str) -> Result:
+    def _result(self, job: Job, asked: Request, position: int, outcome: Answer | Fault, now: float, why: str) -> Result:
         """The outcome of a row as it is written."""
-        asked = _payer(job, row)
         usage = None if isinstance(outcome, Fault) else outcome.usage
         cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
         if isinstance(outcome, Answer):
@@ -159,12 +159,12 @@ class StoreJobs:
             saved=None if cost is None or worth is None else worth - cost,
             charges=tuple([command.charge for command in book(asked, job.id, "batch", usage, cost, worth, now)]),
             # Each row that may be paid twice has a call id of its own.
-            late_call=custom_id(job.submit_tag, row.position),
+            late_call=custom_id(job.submit_tag, position),
             why=why,
         )
 
 
-def _payer(job: Job, row: Any) -> Request:
+def _payer(job: Job, row: Any, prompt: Prompt) -> Request:
     """The request of a row as far as a charge needs it: whose it is, where it went, not what it said."""
     return Request(
         id=row.request_id,
@@ -175,7 +175,7 @@ def _payer(job: Job, row: Any) -> Request:
         provider=job.provider,
         endpoint=job.endpoint,
         body=b"",
-        prompt=Prompt(model=job.model),
+        prompt=prompt,
         fingerprint=row.fingerprint,
         asked_at=0.0,
     )

@@ -4,6 +4,7 @@ A store keeps `Traits` beside the columns of a request, so that a replay needs n
 in memory. `prompt_of` makes of them a prompt that decisions can be made on.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -84,8 +85,14 @@ def _kin(endpoint: Endpoint, prompt: Prompt) -> str:
         others.reverse()
         others.remove(prompt.last_user)
     said = (prompt.temperature, prompt.top_p, prompt.seed, prompt.n, prompt.max_output, prompt.features)
-    digest = blake2b(repr((prompt.model, *said, len(others))).encode(), digest_size=8)
+    digest = _begun((prompt.model, *said, len(others))).copy()
     for text in others:
         digest.update(f"{len(text)}:".encode())
         digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _begun(said: tuple[object, ...]) -> blake2b:
+    """Writing it out costs more than the rest, and thousands of requests say the same."""
+    return blake2b(repr(said).encode(), digest_size=8)

@@ -18,11 +18,12 @@ from batchway.core.job.batch import (
 )
 from batchway.core.job.life import advance
 from batchway.core.job.policy import JobPolicy, Rules
-from batchway.core.job.reading import Tally, custom_id, position_of, settles, shares, successor
+from batchway.core.job.reading import LONGEST_ID, Tally, custom_id, position_of, settles, shares, successor
 from batchway.core.job.row import Job, State, Wish
 from batchway.core.job.submission import look_again, stray_batches
 
 __all__ = [
+    "LONGEST_ID",
     "OVER",
     "BatchPage",
     "BatchStatus",

@@ -15,6 +15,10 @@ Meaning = Literal["settles", "open", "ghost"]
 _POSITION = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
+LONGEST_ID = "b" * 40
+"""As long as a custom_id can be."""
+
+
 def custom_id(submit_tag: str, position: int) -> str:
     """Of row `position` (from 0), at most 40 of `A-Za-z0-9_-` (failures.md #7).
 

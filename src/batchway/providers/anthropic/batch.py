@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from batchway.core.errors import BadRequest, UpstreamMalformed
-from batchway.core.job import BatchPage, BatchStatus, BatchTerms, Counts, Job, ProviderBatch, RowResult
+from batchway.core.job import LONGEST_ID, BatchPage, BatchStatus, BatchTerms, Counts, Job, ProviderBatch, RowResult
 from batchway.core.types import Answer, Fault, Request
 from batchway.ports import Dialect, Incoming, Outgoing, OutgoingRows
 from batchway.providers.anthropic import faults
@@ -106,6 +106,10 @@ class AnthropicBatchDialect:
             raise _too_fast(request)
         row = _encode({"custom_id": custom_id, "params": message})
         return row.replace(b"\r", b" ").replace(b"\n", b" ")  # JSON has them between its tokens only.
+
+    def measure(self, request: Request) -> int:
+        """By writing it: it is translated, and may not be translatable."""
+        return len(self.line(request, LONGEST_ID))
 
     def encode_upload_start(self, _job: Job) -> None:
         """Nothing."""

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from batchway.core.errors import UpstreamMalformed
-from batchway.core.job import BatchPage, BatchTerms, Job, ProviderBatch, RowResult
+from batchway.core.job import LONGEST_ID, BatchPage, BatchTerms, Job, ProviderBatch, RowResult
 from batchway.core.types import Endpoint, Fault, Request
 from batchway.ports import Incoming, Outgoing, OutgoingRows
 from batchway.providers.batch_reading import is_good
@@ -73,6 +73,10 @@ class GeminiBatchDialect:
     def line(self, request: Request, custom_id: str) -> bytes:
         """The request under its key. Raises BadRequest, naming the field, for what cannot be asked in a batch."""
         return encode_row(self._name, request, custom_id)
+
+    def measure(self, request: Request) -> int:
+        """By writing it: it is translated, and may not be translatable."""
+        return len(self.line(request, LONGEST_ID))
 
     def encode_upload_start(self, job: Job) -> Outgoing:
         """POST /upload/{version}/files: its answer says where the bytes go, each line of them ended by a newline."""
