@@ -152,7 +152,7 @@ async def test_a_step_tells_what_it_did(desk: Desk) -> None:
     assert [told.kind for told in await desk.database.read(events.of_job, "j-1")] == ["job.closing"]
     assert [place for place, _ in await desk.jobs.rows(stepped.formed[0], -1, 9)] == [0, 1, 2]
     ((place, asked),) = await desk.jobs.rows(held.job, 0, 1)
-    assert (place, asked.ask, asked.body) == (1, "a-1", request("a-1").body)
+    assert (place, asked.body) == (1, request("a-1").body)
 
 
 async def test_rerouted_requests_are_this_processs(desk: Desk, opens: Opens) -> None:

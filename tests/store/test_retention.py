@@ -45,7 +45,7 @@ def test_what_a_batch_is_still_to_be_made_of_is_not_swept(connection: Connection
     answers.add(connection, [result("a-1", via="direct")])
 
     assert retention.sweep(connection, NOW + 1e9) == 0, "it was rescued before its batch was made"
-    assert [each.ask for _, each in jobs.requests_of(connection, formed)] == ["a-1", "a-2"]
+    assert [position for position, _ in jobs.requests_of(connection, formed)] == [0, 1]
 
     connection.execute(update(jobs_table).values(provider_batch_id="batch-1"))
     assert retention.sweep(connection, NOW + 1e9) == 1

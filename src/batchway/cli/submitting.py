@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -172,10 +171,16 @@ def _pieces(content: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
+def _lines(content: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    cutter = Cutter(LONGEST)
+    for piece in _pieces(content):
+        yield from cutter.feed(piece)
+    yield from cutter.end()
+
+
 def _check(file: str, content: BinaryIO) -> None:
     """Whether it can be JSON Lines at all, by its first one; the gateway judges each. Raises InputError."""
-    cutter = Cutter(LONGEST)
-    number, line = next(chain(chain.from_iterable(map(cutter.feed, _pieces(content))), cutter.end()), (0, b""))
+    number, line = next(_lines(content), (0, b""))
     if not number:
         raise InputError(f"{file}: there is no request in it; {ALLOWED}.")
     begins, ends = line.lstrip().startswith(b"{"), line.rstrip().endswith(b"}")

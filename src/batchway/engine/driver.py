@@ -241,16 +241,21 @@ class Engine:
 
     def tell(self, fact: facts.Fact) -> None:
         """Tell the planner, and obey."""
+        self.tell_all((fact,))
+
+    def tell_all(self, told: Iterable[facts.Fact]) -> None:
+        """Tell it of what happened at one time, in this order; its deadline is looked at once for all of it."""
         now = self.clock.now()
-        if isinstance(fact, CALL_ENDS):
-            self._call_ended(fact, now)
-        for command in self._planner.receive(fact, now):
-            do, describe, hearing = self._orders[type(command)]
-            do(command)
-            if hearing:
-                event = describe(command, now)
-                for hear in hearing:
-                    hear(event)
+        for fact in told:
+            if isinstance(fact, CALL_ENDS):
+                self._call_ended(fact, now)
+            for command in self._planner.receive(fact, now):
+                do, describe, hearing = self._orders[type(command)]
+                do(command)
+                if hearing:
+                    event = describe(command, now)
+                    for hear in hearing:
+                        hear(event)
         deadline = self._planner.deadline()
         if deadline is not None:
             self._set_alarm(deadline)
@@ -312,8 +317,7 @@ class Engine:
     async def _look_all(self) -> None:
         """All of one turn of the loop together: it costs a task and a statement each, or one for all of them."""
         looking, self._looking = self._looking, []
-        for fact in await keeping.look(self._store(), looking):
-            self.tell(fact)
+        self.tell_all(await keeping.look(self._store(), looking))
 
     def _save(self, command: Save) -> None:
         if command.lane == "batch" and self._batching is not None:
@@ -331,8 +335,7 @@ class Engine:
     async def _save_all(self) -> None:
         """As `_look_all`."""
         saving, self._saving = self._saving, []
-        for fact in await keeping.save(self._store(), saving):
-            self.tell(fact)
+        self.tell_all(await keeping.save(self._store(), saving))
 
     def _keep(self, command: Keep) -> None:
         self._start(self._put_down(command))

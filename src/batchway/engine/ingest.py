@@ -1,6 +1,6 @@
 """Ingest: reads the results of a batch, and stores what they settle in small transactions, in the order of the rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
 
 import structlog
@@ -40,10 +40,10 @@ class Reading:
         action: Ingest,
         *,
         now: Callable[[], float],
-        landed: Callable[[Landing], None],
+        landed: Callable[[Sequence[Landing]], None],
         reached: Callable[[str], None],
     ) -> None:
-        """`landed` is told of each row that was written; `reached` of places in this code, for proofs."""
+        """`landed` is told of the rows that were written; `reached` of places in this code, for proofs."""
         self._store = store
         self._sender = sender
         self._dialect = dialect
@@ -134,5 +134,4 @@ class Reading:
         if landings is None:
             raise Fenced
         self._reached("land.after")
-        for landing in landings:
-            self._landed(landing)
+        self._landed(landings)

@@ -117,8 +117,11 @@ class Intake:
                 "model: missing; name one, or set DEFAULT_MODEL.", param="model", code="missing_required_parameter"
             )
 
+        if detached:
+            self._check_detached(reading.prompt, identity)
+
         def make(provider: str, model: str) -> Request:
-            return self._make(front, content, reading, said, provider, model, identity, now)
+            return self._make(front, content, reading, said, provider, model, identity, now, detached=detached)
 
         if model == AUTO:
             request, chosen = self._choosing.choose(
@@ -126,8 +129,6 @@ class Intake:
             )
         else:
             request, chosen = make(*self.resolve(model, said.provider)), None
-        if detached:
-            request = self._detach(request)
         return Taken(
             request=request,
             include_usage=reading.include_usage,
@@ -146,6 +147,8 @@ class Intake:
         model: str,
         identity: Identity,
         now: float,
+        *,
+        detached: bool,
     ) -> Request:
         """The request for this provider and model, its body as they get it."""
         changes = self._changes(front, reading, model)
@@ -156,7 +159,9 @@ class Intake:
             # What was filled in is part of the question.
             prompt = front.read(content).prompt
         tenant, authorization = self.account(provider, identity)
-        return self._request(front, content, prompt, said, provider, tenant, identity, reading, authorization, now)
+        return self._request(
+            front, content, prompt, said, provider, tenant, identity, reading, authorization, now, detached=detached
+        )
 
     def _filled(self, prompt: Prompt) -> Prompt:
         """The prompt with the defaults that will be in it."""
@@ -203,6 +208,8 @@ class Intake:
         reading: Reading,
         authorization: str | None,
         now: float,
+        *,
+        detached: bool,
     ) -> Request:
         ask = self._ids()
         packing = "never" if identity.retention == "none" else said.packing or "never"
@@ -238,25 +245,25 @@ class Intake:
             on_deadline=said.on_deadline or "escalate",
             lanes=_lanes(identity),
             named=said.request_id is not None,
-            durable=self._store and said.request_id is not None and identity.retention != "none",
+            durable=self._store and (detached or said.request_id is not None) and identity.retention != "none",
+            detached=detached,
             tags=said.tags,
             retention=identity.retention,
             authorization=authorization,
         )
 
-    def _detach(self, request: Request) -> Request:
+    def _check_detached(self, prompt: Prompt, identity: Identity) -> None:
         """Accepted now and answered later: it must be on disk before its caller goes."""
         if not self._store:
             raise BadRequest(
                 "An answer that is fetched later needs a store, and this gateway has none (database_url=none)."
             )
-        if request.retention == "none":
+        if identity.retention == "none":
             raise BadRequest(
                 "An answer that is fetched later has to be kept, and this key keeps nothing (retention=none)."
             )
-        if request.prompt.stream:
+        if prompt.stream:
             raise BadRequest("stream: an answer that is fetched later is not streamed; leave it out.", param="stream")
-        return structs.replace(request, durable=True, detached=True)
 
     def _changes(self, front: Front, reading: Reading, model: str) -> dict[str, Raw]:
         """Fields to set in the body: the model's name at its provider, and defaults that the settings give."""

@@ -5,7 +5,7 @@ claims the job next goes on from what is stored.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -53,6 +53,7 @@ class Desk(Protocol):
     """Whom the steps tell: the engine."""
 
     def tell(self, fact: Fact) -> None: ...
+    def tell_all(self, told: Iterable[Fact]) -> None: ...
     def publish(self, event: Event) -> None: ...
 
 
@@ -206,17 +207,16 @@ class Steps:
                 self._desk.publish(JobNoted(at=now, job=job, kind=write.kind, reason=write.why))
             if isinstance(write, Learn):
                 self._learn(job, write, now)
-        for landing in stepped.landed:
-            self._landed(job, landing)
+        self._landed(job, stepped.landed)
         for pending in stepped.rerouted:
             self._desk.tell(Resumed(pending.request, reason, "batch"))
         for formed in stepped.formed:
             self._desk.publish(JobMoved(at=now, job=formed, before=None, reason=reason))
             self._wake()
 
-    def _landed(self, job: Job, landing: Landing) -> None:
-        """A row has its outcome on disk."""
-        self._desk.tell(Landed(landing.ask, job.id, landing.result, landing.charge, landing.first))
+    def _landed(self, job: Job, landings: Sequence[Landing]) -> None:
+        """Rows have their outcomes on disk."""
+        self._desk.tell_all([Landed(each.ask, job.id, each.result, each.charge, each.first) for each in landings])
 
     def _learn(self, job: Job, write: Learn, now: float) -> None:
         lesson = Lesson(provider=job.provider, model=job.model, name=write.name, value=write.value, at=now)
@@ -270,7 +270,7 @@ class Steps:
             held,
             action,
             now=self._now,
-            landed=lambda landing: self._landed(held.job, landing),
+            landed=lambda landings: self._landed(held.job, landings),
             reached=self._reached,
         )
         fact = await reading.read()

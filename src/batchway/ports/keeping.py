@@ -242,8 +242,8 @@ class JobStore(Protocol):
         ...
 
     async def rows(self, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
-        """Positions and requests from behind a position on: what is uploaded. Of their prompts only the model is
-        there."""
+        """Positions and requests from behind a position on: what is uploaded, as far as lines are made of it (where
+        they go, and what they say)."""
         ...
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:

@@ -146,9 +146,8 @@ class Bulk:
         group: list[tuple[int, bytes]] = []
         weight = 0
         async for piece in body_pieces(receive, inf):
-            for number, content in cutter.feed(piece):
-                group.append((number, content))
-                weight += len(content)
+            group += cutter.feed(piece)
+            weight += len(piece)
             if len(group) >= TOGETHER or weight >= HEAVY:
                 visit.is_kept_waiting()
                 await self._take(submission, group)
@@ -178,8 +177,8 @@ class Bulk:
             else:
                 asked.append(_Asked(number, request, self._engine.ask(request)))
         await self._wait([each for each in asked if isinstance(each, _Asked)])
-        for each in asked:
-            submission.said.write(_told(submission, each) if isinstance(each, _Asked) else each)
+        told = [_told(submission, each) if isinstance(each, _Asked) else each for each in asked]
+        submission.said.write(b"".join(told))
 
     async def _request(self, submission: _Submission, number: int, line: lines.Line) -> Request:
         naming = None
@@ -199,10 +198,10 @@ class Bulk:
         return taken.request
 
     async def _wait(self, asked: list[_Asked]) -> None:
-        if not asked:
-            return
         try:
-            await asyncio.wait([each.outcome for each in asked])
+            # One after the other: with the first, most of them are done, and cost nothing more.
+            for each in asked:
+                await each.outcome
         except asyncio.CancelledError:
             # Whoever sent them is gone: what is on disk, or about to be, goes on.
             for each in asked:

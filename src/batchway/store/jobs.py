@@ -18,7 +18,6 @@ from batchway.ports import Held
 from batchway.store.connections import db_now
 from batchway.store.events import Told, tell
 from batchway.store.lists import among
-from batchway.store.requests import restored
 from batchway.store.rows import insert_rows
 from batchway.store.tables import OPEN, PENDING, bodies, is_pending, job_rows, jobs, requests
 
@@ -183,14 +182,25 @@ def unanswered(connection: Connection, job_id: str) -> list[OpenRow]:
 
 
 def requests_of(connection: Connection, job: Job, *, after: int = -1, limit: int = 1000) -> list[tuple[int, Request]]:
-    """Positions and requests whose bodies are there, piece by piece: what is uploaded. Of a prompt only the model is
-    given, which is the job's: lines are made of bodies."""
-    columns = select(job_rows.c.position, bodies.c.body, bodies.c.rest)
-    found = columns.join(bodies, bodies.c.ask == job_rows.c.ask)
+    """Positions and requests whose bodies are there, piece by piece: what is uploaded. They are given as far as lines
+    are made of them: where they go, and what they say."""
+    found = select(job_rows.c.position, bodies.c.body).join(bodies, bodies.c.ask == job_rows.c.ask)
     found = found.where(job_rows.c.job_id == job.id, job_rows.c.position > after)
     reads = connection.execute(found.order_by(job_rows.c.position).limit(limit)).all()
-    prompt = Prompt(model=job.model)
-    return [(position, restored(body, rest, prompt)) for position, body, rest in reads]
+    bound = Request(
+        id="",
+        ask="",
+        tenant="",
+        key="",
+        caller="",
+        provider=job.provider,
+        endpoint=job.endpoint,
+        body=b"",
+        prompt=Prompt(model=job.model),
+        fingerprint="",
+        asked_at=job.created_at,
+    )
+    return [(position, msgspec.structs.replace(bound, body=body)) for position, body in reads]
 
 
 def count_rows(connection: Connection, job_id: str) -> dict[str, int]:

@@ -192,11 +192,10 @@ def body_row(request: Request) -> dict[str, Any]:
     return {"ask": request.ask, "body": request.body, "rest": _encode(rest)}
 
 
-def restored(body: bytes, rest: bytes, prompt: Prompt | None = None) -> Request:
-    """A request from its row in `bodies`; `prompt`: in place of what wire reads from its body."""
+def restored(body: bytes, rest: bytes) -> Request:
+    """A request from its row in `bodies`."""
     request = _rest.decode(rest)
-    prompt = FRONTS[request.endpoint].read(body).prompt if prompt is None else prompt
-    return msgspec.structs.replace(request, body=body, prompt=prompt)
+    return msgspec.structs.replace(request, body=body, prompt=FRONTS[request.endpoint].read(body).prompt)
 
 
 def readable(text: str) -> str:

@@ -4,7 +4,7 @@ A line is the body of a chat as it would come alone, or a line as OpenAI's Batch
 `{"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -39,30 +39,34 @@ class Cutter:
         self._size = 0
         self._number = 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The lines that are whole now."""
         first, *others = data.split(b"\n")
         self._hold(first)
-        for each in others:
-            yield from self._ended()
-            self._hold(each)
+        if not others:
+            return []
+        *whole, begun = others
+        found = [self._line(b"".join(self._begun)), *[self._line(each[: self._room]) for each in whole]]
+        self._begun, self._size = [], 0
+        self._hold(begun)
+        return [numbered for numbered in found if numbered[1]]
 
-    def end(self) -> Iterator[tuple[int, bytes]]:
+    def end(self) -> list[tuple[int, bytes]]:
         """The last line, which need not end in a newline."""
-        yield from self._ended()
+        number, line = self._line(b"".join(self._begun))
+        return [(number, line)] if line else []
 
     def _hold(self, piece: bytes) -> None:
         self._begun.append(piece[: self._room - self._size])
         self._size += len(self._begun[-1])
 
-    def _ended(self) -> Iterator[tuple[int, bytes]]:
-        line, self._begun, self._size = b"".join(self._begun), [], 0
+    def _line(self, line: bytes) -> tuple[int, bytes]:
+        """Its number and what stands in it; nothing, where it is blank."""
         self._number += 1
         if self._number == 1:
             line = line.removeprefix(_BOM)
         line = line.removesuffix(_CR)
-        if line and not line.isspace():
-            yield self._number, line
+        return self._number, b"" if line.isspace() else line
 
 
 class Line(Struct, frozen=True, gc=False):
