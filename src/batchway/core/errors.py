@@ -26,6 +26,7 @@ BatchwayError
     └── Ours                  batchway's
         ├── NotServed         501  this gateway is not set up for it (no store, another dialect)
         ├── Unconfigured      503  the gateway has no key for the provider
+        ├── NoRoom            503  the folder for temporary files is full, or not there
         ├── Stopping          503  shutting down: send it to another replica or try again
         ├── GoesOn            503  shutting down: the request is on disk and goes on without us
         ├── WaitOver          504  the caller's own ?timeout= ran out; the request goes on
@@ -243,6 +244,14 @@ class NotServed(Ours):
 
     status = 501
     code = "not_served"
+
+
+class NoRoom(Ours):
+    """What is too large for memory has no room on disk; nothing was sent, and what is stored stays."""
+
+    status = 503
+    code = "no_room"
+    passing = True
 
 
 class Unconfigured(Ours):

@@ -1,14 +1,14 @@
 """Ingest: reads the results of a batch, and stores what they settle in small transactions, in the order of the rows."""
 
 from collections.abc import Callable, Sequence
-from tempfile import TemporaryFile
 
 import structlog
 
-from batchway.core.errors import Refusal, UpstreamMalformed
+from batchway.core.errors import NoRoom, Refusal, UpstreamMalformed
 from batchway.core.job import Tally, facts
 from batchway.core.job.commands import Ingest
 from batchway.core.types import Answer, Fault
+from batchway.engine.scratch import scratch
 from batchway.engine.spool import Spool
 from batchway.ports import BatchDialect, Held, Incoming, JobStore, Landing, Outgoing, Sender
 
@@ -58,20 +58,26 @@ class Reading:
 
     async def read(self) -> facts.Ingested | facts.IngestFailed:
         """Read all sources to their end; what was read until one broke is stored too. Raises Fenced."""
-        with TemporaryFile() as file:
-            spool = Spool(file, self._held.job.submit_tag)
-            try:
-                fault = await self._read_sources(spool)
-            except Refusal as refusal:
-                fault = refusal.fault
-            try:
-                await self._store_lines(spool)
-            except Refusal as refusal:
-                fault = refusal.fault
+        try:
+            with scratch() as file:
+                fault = await self._read_into(Spool(file, self._held.job.submit_tag))
+        except NoRoom as full:
+            fault = full.fault
         done, failed = await self._store.count(self._held.job.id)
         if fault is not None:
             return facts.IngestFailed(fault=fault, done=done, failed=failed)
         return self._tally.ingested(done=done, failed=failed)
+
+    async def _read_into(self, spool: Spool) -> Fault | None:
+        try:
+            fault = await self._read_sources(spool)
+        except Refusal as refusal:
+            fault = refusal.fault
+        try:
+            await self._store_lines(spool)
+        except Refusal as refusal:
+            fault = refusal.fault
+        return fault
 
     async def _read_sources(self, spool: Spool) -> Fault | None:
         for source in self._action.sources:

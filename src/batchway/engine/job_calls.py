@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from msgspec import Struct, structs
 
-from batchway.core.errors import BadRequest, Refusal, Unreachable
+from batchway.core.errors import BadRequest, NoRoom, Refusal, Unreachable
 from batchway.core.job import Job, ProviderBatch, custom_id, facts
 from batchway.core.job.commands import CancelBatch, DeleteFiles, List, Poll, Upload
 from batchway.core.types import Fault, Request
+from batchway.engine.scratch import scratch
 from batchway.ports import BatchDialect, Incoming, JobStore, Outgoing, OutgoingRows, Sender
 
 PAGE = 1000
@@ -90,7 +90,7 @@ class JobCalls:
                 raise _NotClear
         except _NotClear:
             return facts.SubmitFailed(_NOT_CLEAR, sent=False)
-        except (Unreachable, BadRequest) as error:
+        except (Unreachable, BadRequest, NoRoom) as error:
             return facts.SubmitFailed(error.fault, sent=False)
         except Refusal as refusal:
             return facts.SubmitFailed(refusal.fault)
@@ -105,7 +105,7 @@ class JobCalls:
         clear: Callable[[], Awaitable[bool]] | None = None,
     ) -> Incoming:
         """Through a file of no name: its length must be known before the first byte goes, and it may be 200 MB."""
-        with TemporaryFile() as file:
+        with scratch() as file:
             await self._write_rows(file, job, dialect, outgoing)
             if clear is not None and not await clear():
                 raise _NotClear

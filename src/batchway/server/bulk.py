@@ -19,6 +19,7 @@ from batchway.core.types import Fault, Hints, Request
 from batchway.engine.driver import Engine, Outcome
 from batchway.engine.intake import Identity, Intake, Naming
 from batchway.engine.relay import Relay
+from batchway.engine.scratch import minding_room
 from batchway.server.access import Access
 from batchway.server.exchange import (
     BOUND,
@@ -110,7 +111,11 @@ class Bulk:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
         try:
-            with self._visits.begin(receive, send) as visit, SpooledTemporaryFile(IN_MEMORY) as said:
+            with (
+                minding_room(),
+                self._visits.begin(receive, send) as visit,
+                SpooledTemporaryFile(IN_MEMORY) as said,
+            ):
                 submission = self._begin(scope, said)
                 await self._take_all(submission, receive, visit)
                 visit.has_asked()
