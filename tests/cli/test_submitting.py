@@ -32,7 +32,15 @@ class Ended(NamedTuple):
 
 async def start(folder: Path, *arguments: str, stdin: int = DEVNULL, stderr: int = PIPE) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *BATCHWAY, *arguments, cwd=folder, env=surroundings(folder), stdin=stdin, stdout=PIPE, stderr=stderr
+        *BATCHWAY,
+        *arguments,
+        cwd=folder,
+        env=surroundings(folder),
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=stderr,
+        # Shells have what runs in the background ignore a Ctrl-C, and so would whatever the tests start from there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
