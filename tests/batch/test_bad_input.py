@@ -35,12 +35,23 @@ async def test_it_goes_another_way_where_any_was_meant(lane: Lane) -> None:
     assert (await saved(lane), lane.batches) == (0, ())
 
 
-async def test_a_field_that_the_batch_api_cannot_say_is_named(lane: Lane) -> None:
-    fields: dict[str, Any] = {"provider": "anthropic", "model": "claude-sonnet-4-5", "max_tokens": 10}
+@pytest.mark.parametrize(
+    ("provider", "model", "field", "value"),
+    [
+        ("anthropic", "claude-sonnet-4-5", "logprobs", True),
+        ("mistral", "mistral-small-latest", "logit_bias", {"1": 5}),
+        ("gemini", "gemini-2.5-flash", "logit_bias", {"1": 5}),
+    ],
+)
+async def test_a_field_that_the_batch_api_cannot_say_is_named(
+    lane: Lane, provider: str, model: str, field: str, value: Any
+) -> None:
+    """Whoever waits is told, and so is who does not: a 202 would be taken back by its batch a day later."""
+    asked = {"provider": provider, "model": model, "max_tokens": 10, "strategy": "batch", field: value}
 
-    answer = await lane.ask("a question", strategy="batch", logprobs=True, **fields)
-
-    check_fault(answer, 400, answer.json()["error"]["code"], "logprobs")
+    for headers in ({}, {"prefer": "respond-async"}):
+        answer = await lane.gate.ask(text="a question", headers=headers, **asked)
+        check_fault(answer, 400, answer.json()["error"]["code"], field)
     assert (await saved(lane), lane.batches) == (0, ())
 
 

@@ -92,9 +92,11 @@ def test_embeddings_are_translated_too() -> None:
 
 
 def test_what_mistral_cannot_be_asked_is_named_before_it_is_accepted() -> None:
-    with pytest.raises(BadRequest) as refused:
-        MISTRAL.line(request(body=b'{"model":"m","messages":[],"logit_bias":{"1":5}}'), "a-1")
-    assert refused.value.fault.param == "logit_bias"
+    asked = request(body=b'{"model":"m","messages":[],"logit_bias":{"1":5}}')
+    for find_out in (lambda: MISTRAL.line(asked, "a-1"), lambda: MISTRAL.measure(asked)):
+        with pytest.raises(BadRequest) as refused:
+            find_out()
+        assert refused.value.fault.param == "logit_bias"
 
 
 @pytest.mark.parametrize(

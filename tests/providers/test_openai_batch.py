@@ -12,7 +12,8 @@ from tests.core.asking import request
 from tests.core.test_job import TAG, job
 from tests.wire.simulated import chat_whole, vectors
 
-from batchway.core.job import BatchPage, Counts, Problem, ProviderBatch, custom_id
+from batchway.core.job import LONGEST_ID, BatchPage, Counts, Problem, ProviderBatch, custom_id
+from batchway.core.job.forming import FRAMING
 from batchway.core.types import Answer, Fault
 from batchway.ports import BatchDialect, Incoming, Outgoing
 from batchway.providers.batch_forms import BATCH_FORMS
@@ -76,6 +77,12 @@ def test_a_line_holds_the_body_as_it_is(endpoint: Any, url: str) -> None:
     line = OPENAI.line(request(endpoint=endpoint, body=body), f"{TAG}-7")
     start = f'{{"custom_id":"{TAG}-7","method":"POST","url":"{url}","body":'.encode()
     assert line == start + body.replace(b"\r\n", b"  ") + b"}"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":"m" ,\r\n "x":[1.50]}', b'{"stream":true,"x":"\xc3\xbc"}'])
+def test_a_row_is_measured_without_being_written(body: bytes) -> None:
+    asked = request(body=body)
+    assert 0 <= OPENAI.measure(asked) - len(OPENAI.line(asked, LONGEST_ID)) <= FRAMING
 
 
 def test_a_line_does_not_stream() -> None:

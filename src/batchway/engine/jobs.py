@@ -61,8 +61,8 @@ class Jobs:
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`accounts` by id; `window`: the completion window that is asked for; `metadata`: put on every batch;
-        `lease`: seconds that a job is held; `looked` is told of each job that was
-        seen to, and when that began; False: look at it again."""
+        `lease`: seconds that a job is held; `looked` is told of each job that was seen to, and when that began; False:
+        look at it again."""
         self._store = store
         self._desk = desk
         self._clock = clock

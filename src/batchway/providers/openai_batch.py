@@ -106,6 +106,7 @@ class OpenAIBatchDialect:
         self._base = base_url.rstrip("/")
         self._form = form
         self._direct = OpenAIDialect(name, base_url, key) if direct is None else direct
+        self._translates = direct is not None
         self._auth = (("authorization", f"Bearer {key}"),) if key is not None else ()
 
     @property
@@ -131,9 +132,11 @@ class OpenAIBatchDialect:
         return self._row(request.endpoint, custom_id, content.replace(b"\r", b" ").replace(b"\n", b" "))
 
     def measure(self, request: Request) -> int:
-        """A body goes as it is, so that there is nothing to find out but its length."""
+        """Where a body goes as it is, there is nothing to find out but its length; else by writing the row."""
         most = self._form.max_body
-        return request.size + FRAMING if most is None or request.size <= most else len(self.line(request, LONGEST_ID))
+        if self._translates or (most is not None and request.size > most):
+            return len(self.line(request, LONGEST_ID))
+        return request.size + FRAMING
 
     def _row(self, endpoint: Endpoint, custom_id: str, content: bytes) -> bytes:
         return _encode({"custom_id": custom_id, "method": "POST", "url": path_of(endpoint), "body": Raw(content)})

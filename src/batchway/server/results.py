@@ -58,8 +58,6 @@ def add(app: FastAPI, gateway: Gateway, access: Access, visits: Visits) -> None:
 class Flow(Response):
     """JSON Lines as they come. A reader who does not read is taken for gone."""
 
-    media_type = MEDIA_TYPE
-
     def __init__(self, visits: Visits, first: bytes, rest: AsyncIterator[bytes]) -> None:
         super().__init__(None)
         self._visits = visits

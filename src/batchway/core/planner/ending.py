@@ -12,6 +12,8 @@ from batchway.core.seats import Seat
 from batchway.core.settlement import UNHEARD, Bill, keep, settle
 from batchway.core.types import Answer, Fault, Request
 
+FOUND = "answered before, found in the store"
+
 
 def conclude(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
     """It has ended: tell the callers, or, where the disk has it as pending, first that."""
@@ -66,9 +68,6 @@ def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> No
             plan.memory.named.put((caller.tenant, caller.id), kept, plan.now)
     if not (callers or request.detached):
         plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
-
-
-FOUND = "answered before, found in the store"
 
 
 def give(plan: Plan, seat: Seat, known: Known) -> None:
