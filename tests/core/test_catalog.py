@@ -95,5 +95,7 @@ def test_the_first_candidate_that_knows_the_name_has_it() -> None:
 def test_renewed_prices_replace_the_remembered_ones() -> None:
     catalog = Catalog(Lookup(LUNA))
     assert catalog.model("openai", "gpt-6-luna") is LUNA
+    assert catalog.provider_of("gpt-6-luna", ("openai",)) == "openai"
     catalog.renew(Lookup())
     assert catalog.model("openai", "gpt-6-luna") is None
+    assert catalog.provider_of("gpt-6-luna", ("openai",)) is None

@@ -458,6 +458,25 @@ def test_who_does_not_wait_gets_an_answer_that_is_there() -> None:
     assert isinstance(keep, Keep) and (keep.via, keep.cost, keep.result) == ("cache", 0, desk.answer())
     _, reply = desk.tell(facts.Kept("ask-1"))
     assert isinstance(reply, Reply) and (reply.via, reply.cost, reply.on_disk) == ("cache", 0, True)
+    (look,) = desk.ask(id="later")
+    assert isinstance(look, Look), "it is no older for having been given again, and no younger"
+
+
+def test_an_id_that_was_answered_is_not_written_down_again() -> None:
+    named: dict[str, object] = {"named": True, "id": "mine", "durable": True}
+    desk = desk_of()
+    desk.ask(**named)
+    known = facts.Known(request=desk.request(**named), result=desk.answer(), call_id="before")
+    (reply,) = desk.tell(facts.Looked("ask-1", known))
+    assert isinstance(reply, Reply) and reply.on_disk
+
+    desk = desk_of()
+    desk.ask(**named)
+    desk.tell(facts.Looked("ask-1"))
+    desk.finish(call_of(desk.tell(facts.Saved("ask-1"))))
+    desk.tell(facts.Kept("ask-1"))
+    (reply,) = desk.ask(**named)
+    assert isinstance(reply, Reply) and (reply.via, reply.on_disk) == ("cache", True)
 
 
 @pytest.mark.parametrize("formed", [False, True])

@@ -139,6 +139,15 @@ def test_an_answer_serves_others_only_where_it_may(connection: Connection) -> No
     assert answers.find_shared(connection, "t", "g", NOW) is None
 
 
+def test_an_answer_that_was_given_again_serves_no_longer_for_it(connection: Connection) -> None:
+    requests.save(connection, [entry(f"a-{number}", fingerprint="f") for number in range(2)])
+    answers.add(connection, [result("a-0"), result("a-1", via="cache", finished_at=NOW + 90)])
+
+    assert answers.find_shared(connection, "t", "f", NOW + 61) is None
+    found = answers.find_shared(connection, "t", "f", NOW)
+    assert found is not None and found.ask == "a-0"
+
+
 def test_a_record_holds_request_answer_and_charge_at_once(connection: Connection) -> None:
     records = [
         Record(entry=entry("a-1", owner=None, lane="direct"), result=result("a-1")),
