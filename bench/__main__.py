@@ -21,6 +21,7 @@ from bench.processes import Running
 from bench.report import Report, render, report
 from bench.rounds import Bench, Memory, Sizes
 from bench.subjects import Place, StartFailed, wait_until_ready
+from bench.upstream import Upstream
 
 MEMORY_REQUESTS = 150_000
 
@@ -73,14 +74,14 @@ def _sizes(options: argparse.Namespace) -> Sizes:
 async def _run(place: Place, sizes: Sizes, *, peers: bool) -> Report:
     notes: list[str] = []
     async with AsyncExitStack() as stack:
-        upstream = await _start(stack, subjects.upstream(place))
-        place = msgspec.structs.replace(place, url=f"http://127.0.0.1:{upstream.address.port}/v1")
-        running = {"upstream": upstream}
+        upstream = Upstream()
+        running = {"upstream": await stack.enter_async_context(subjects.upstream(upstream))}
+        place = msgspec.structs.replace(place, url=f"http://127.0.0.1:{running['upstream'].address.port}/v1")
         for name, starter in SUBJECTS.items():
             running[name] = await _start(stack, starter(place))
         if peers:
             running |= await _start_peers(stack, place, notes)
-        bench = Bench(running, count(), sizes)
+        bench = Bench(running, upstream, count(), sizes)
         measured = await bench.measure(_tell)
         memory = await _remember(bench, place) if sizes.memory_requests else None
     return report(sizes, measured, memory, notes)

@@ -150,7 +150,7 @@ HEADINGS = (
 
 
 def _table(measured: Measured) -> str:
-    rows = [_row(case, measured) for case in CASES if case.name in measured.rss]
+    rows = [_row(case, measured) for case in CASES if case.name in measured.counted | measured.seconds]
     ruled = ["---"] + ["---:"] * (len(HEADINGS) - 2) + ["---"]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [HEADINGS, ruled, *rows])
 
@@ -163,7 +163,7 @@ def _row(case: Case, measured: Measured) -> list[str]:
         _ratio(ratios(measured, case.name, case.beside)),
         _per_second(counted),
         *_latency(measured, case.name),
-        f"{measured.rss[case.name]:.0f}",
+        f"{measured.rss[case.name]:.0f}" if counted else "",
         f"{median(run.calls for run in counted):.3f}" if counted else "",
         _answered(counted),
     ]

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from itertools import islice
 
-import orjson
 from msgspec import Struct, structs
 
 from bench.bodies import TWINS, mixed
 from bench.cases import CASES, CHAT, Case
 from bench.load import Address, Connection, closed_loop, connections, expect, open_loop
 from bench.processes import Running
+from bench.upstream import Upstream
 
 RATE = 20.0
 """Requests per second while latency is measured."""
@@ -59,14 +59,17 @@ class Measured(Struct, kw_only=True):
     seconds: dict[str, list[list[float]]]
     """Latencies, one list per round."""
     rss: dict[str, float]
-    """MB, after the last round."""
+    """MB, after the last round, of those whose CPU time is counted."""
 
 
 class Bench:
     """The subjects that run, by name (`upstream` among them), and the numbers that make every body a new one."""
 
-    def __init__(self, running: Mapping[str, Running], numbers: Iterator[int], sizes: Sizes) -> None:
+    def __init__(
+        self, running: Mapping[str, Running], upstream: Upstream, numbers: Iterator[int], sizes: Sizes
+    ) -> None:
         self._running = running
+        self._upstream = upstream
         self._numbers = numbers
         self._sizes = sizes
         self._cases = [case for case in CASES if case.subject in running]
@@ -81,7 +84,7 @@ class Bench:
             for case in self._cases:
                 if case.timed:
                     measured.seconds.setdefault(case.name, []).append(await self.time(case))
-        measured.rss = {case.name: self._running[case.subject].rss() for case in self._cases}
+        measured.rss = {case.name: self._running[case.subject].rss() for case in self._cases if case.counted}
         return measured
 
     async def _count(self, counted: dict[str, list[Counted]]) -> None:
@@ -95,11 +98,10 @@ class Bench:
 
     async def _begin(self, stack: AsyncExitStack, case: Case) -> "_Asking":
         """Connections are open, those to the upstream are made, and the first of a repeated body is answered."""
-        subject, upstream = self._running[case.subject], self._running["upstream"]
+        subject = self._running[case.subject]
         address = structs.replace(subject.address, header=case.header)
         opened = await stack.enter_async_context(connections(address.port, self._sizes.concurrency))
-        watching = await stack.enter_async_context(connections(upstream.address.port, 1))
-        asking = _Asking(case, subject, address, opened, watching[0], case.bodies(self._numbers))
+        asking = _Asking(case, subject, address, opened, self._upstream, case.bodies(self._numbers))
         asking.requests = 2 * self._sizes.concurrency
         await asking.turn()
         whole_groups = int(self._sizes.requests * case.share / self._sizes.turns) // TWINS * TWINS
@@ -135,28 +137,27 @@ class _Asking:
         subject: Running,
         address: Address,
         opened: list[Connection],
-        watching: Connection,
+        upstream: Upstream,
         bodies: Iterator[bytes],
     ) -> None:
-        """`watching`: a connection to the upstream."""
         self.case = case
         self.requests = 0
         """Of a turn."""
         self._subject = subject
         self._address = address
         self._opened = opened
-        self._watching = watching
+        self._upstream = upstream
         self._bodies = bodies
         self._check = expect(case.marker)
 
     async def turn(self) -> Counted:
         """Ask so many requests, and see what they took."""
-        calls, cpu = await _calls(self._watching), self._subject.cpu_seconds()
+        calls, cpu = self._upstream.calls, self._subject.cpu_seconds()
         run = await closed_loop(self._opened, self._address, islice(self._bodies, self.requests), self._check)
         busy = self._subject.cpu_seconds() - cpu
         if self.case.behind:
             await asyncio.sleep(self.case.behind)
-        cpu, calls = self._subject.cpu_seconds() - cpu, await _calls(self._watching) - calls
+        cpu, calls = self._subject.cpu_seconds() - cpu, self._upstream.calls - calls
         return Counted(
             cpu=cpu / run.requests * 1000,
             per_second=run.requests / run.seconds,
@@ -164,10 +165,3 @@ class _Asking:
             calls=calls / run.requests,
             answered={via: number / run.requests for via, number in sorted(run.answered.items()) if via},
         )
-
-
-async def _calls(asking: Connection) -> int:
-    """How many calls the upstream has had."""
-    response = await asking.ask(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
-    calls: int = orjson.loads(response.body)["calls"]
-    return calls

@@ -1,9 +1,11 @@
 """The processes under measurement, started as a user would start them, and the upstream behind them."""
 
 import asyncio
+import os
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -14,6 +16,7 @@ from bench.bodies import varied
 from bench.load import Address, connect
 from bench.processes import Running, free_port, process
 from bench.response import Response
+from bench.upstream import Upstream, serving
 from bench.yardstick import UPSTREAM
 
 ROOT = Path(__file__).parent.parent
@@ -36,24 +39,27 @@ class StartFailed(Exception):
     """A process did not come up; the message holds what it said."""
 
 
-def upstream(place: Place) -> AbstractContextManager[Running]:
-    """The upstream, on the core of the load."""
-    return _uvicorn(place, "upstream", place.load_core)
+@asynccontextmanager
+async def upstream(application: Upstream) -> AsyncIterator[Running]:
+    """The upstream, in the process of the load."""
+    port = free_port()
+    async with serving(application, port):
+        yield Running(name="upstream", pid=os.getpid(), address=Address(port=port, bearer=""), log=Path(os.devnull))
 
 
 def yardstick(place: Place) -> AbstractContextManager[Running]:
     """uvicorn, aiohttp and orjson."""
-    return _uvicorn(place, "yardstick", place.subject_core)
+    return _uvicorn(place, "yardstick")
 
 
 def bare(place: Place) -> AbstractContextManager[Running]:
     """uvicorn, aiohttp and orjson, as batchway uses them."""
-    return _uvicorn(place, "bare", place.subject_core)
+    return _uvicorn(place, "bare")
 
 
 def unchosen(place: Place) -> AbstractContextManager[Running]:
     """uvicorn, pyreqwest and orjson."""
-    return _uvicorn(place, "unchosen", place.subject_core)
+    return _uvicorn(place, "unchosen")
 
 
 def gateway(place: Place) -> AbstractContextManager[Running]:
@@ -101,7 +107,7 @@ def _new_key(folder: Path) -> tuple[str, str]:
     return key, next(line.partition("=")[2] for line in lines if line.startswith("BATCHWAY_KEYS="))
 
 
-def _uvicorn(place: Place, application: str, core: int) -> AbstractContextManager[Running]:
+def _uvicorn(place: Place, application: str) -> AbstractContextManager[Running]:
     """One of our own applications, under uvicorn with the options that the gateway gives it."""
     port = free_port()
     options = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--timeout-keep-alive", "75"]
@@ -110,7 +116,7 @@ def _uvicorn(place: Place, application: str, core: int) -> AbstractContextManage
         application,
         [sys.executable, "-m", "uvicorn", f"bench.{application}:app", "--port", str(port), *options, *quiet],
         address=Address(port=port, bearer="unused"),
-        core=core,
+        core=place.subject_core,
         folder=place.folder,
         environment={"PYTHONPATH": str(ROOT), UPSTREAM: place.url},
     )

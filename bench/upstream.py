@@ -1,13 +1,20 @@
 """The upstream of the benchmark: answers every chat request with the same 1 kB, or with a stream of 20 chunks; with
 a word where it is asked to, which every item of a packed call gets.
 
-`metadata.delay_ms` of a request is waited before each piece of its answer. GET tells how many calls came so far.
+`metadata.delay_ms` of a request is waited before each piece of its answer.
+
+It is served by the process of the load, whose loop never sleeps meanwhile: whoever sends to a process that sleeps on
+another core pays for waking it, which on a virtual machine is a fifth of what the gateway takes for a request, and the
+more the longer it takes. A provider across a network is woken by nobody here.
 """
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import orjson
+import uvicorn
 
 from bench.asgi import EVENT_STREAM, JSON, Headers, Receive, Scope, Send, read_body, respond
 
@@ -98,10 +105,8 @@ class Upstream:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["method"] == "GET":
-            return await respond(send, 200, [JSON], orjson.dumps({"calls": self.calls}))
         asked = orjson.loads(await read_body(receive))
         self.calls += 1
         delay = int(asked.get("metadata", {}).get("delay_ms", "0")) / 1000
@@ -121,4 +126,54 @@ async def _stream(send: Send, delay: float, frames: list[bytes]) -> None:
     await send({"type": "http.response.body", "body": _DONE})
 
 
-app = Upstream()
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals to the process that it is in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(application: Upstream, port: int) -> AsyncIterator[None]:
+    """Serve it in the running loop, and keep that awake."""
+    server = _Server(
+        uvicorn.Config(
+            application,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            timeout_keep_alive=75,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            log_level="warning",
+        )
+    )
+    task = asyncio.create_task(server.serve())
+    with _awake(asyncio.get_running_loop()):
+        while not server.started:
+            await asyncio.sleep(0.01)
+        try:
+            yield
+        finally:
+            server.should_exit = server.force_exit = True
+            await task
+
+
+@contextmanager
+def _awake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """There is always something to do."""
+    handle = None
+
+    def turn() -> None:
+        nonlocal handle
+        handle = loop.call_soon(turn)
+
+    turn()
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.cancel()
