@@ -1,4 +1,4 @@
-"""Rows by the thousand: what is inserted is what is read, whatever it holds and in whatever order its columns come."""
+"""Rows by the thousand: what is inserted is what is read, whatever it holds."""
 
 from typing import Any
 
@@ -7,13 +7,16 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from batchway.store.rows import insert_new_rows, insert_rows
-from batchway.store.tables import learnt
+from batchway.store.tables import charges, learnt
 
 ODD = '100 % \'s "?" :x %(y)s \N{SNOWMAN}'
 
 
-def lesson(name: str, value: str, at: float = 0.5) -> dict[str, Any]:
-    return {"provider": "p", "model": "m", "name": name, "value": value, "at": at}
+NAMES = ("provider", "model", "name", "value", "at")
+
+
+def lesson(name: str, value: str, at: float = 0.5) -> tuple[Any, ...]:
+    return "p", "m", name, value, at
 
 
 def lessons(connection: Connection) -> dict[str, tuple[str, float]]:
@@ -23,31 +26,39 @@ def lessons(connection: Connection) -> dict[str, tuple[str, float]]:
 
 def test_many_rows_and_one(connection: Connection) -> None:
     many = {str(number): (ODD * number, number / 8) for number in range(1000)}
-    insert_rows(connection, learnt, [lesson(name, *said) for name, said in many.items()])
-    insert_rows(connection, learnt, [lesson("one", ODD)])
+    insert_rows(connection, learnt, NAMES, [lesson(name, *said) for name, said in many.items()])
+    insert_rows(connection, learnt, NAMES, [lesson("one", ODD)])
     assert lessons(connection) == many | {"one": (ODD, 0.5)}
 
 
-def test_columns_go_by_their_names(connection: Connection) -> None:
-    insert_rows(connection, learnt, [dict(reversed(lesson("a", "x", 1.0).items()))])
-    insert_rows(connection, learnt, [lesson("b", "y", 2.0)])
-    assert lessons(connection) == {"a": ("x", 1.0), "b": ("y", 2.0)}
+def test_what_is_left_out_takes_its_default(connection: Connection) -> None:
+    names = ("call_id", "tenant", "request_id", "key", "provider", "model", "via")
+    counts = ("input", "output", "cached", "cache_written", "reasoning")
+    insert_rows(connection, charges, (*names, *counts, "at", "day"), [(*names, 1, 2, 3, 4, 5, 0.5, 7)])
+    (read,) = connection.execute(select(charges))
+    assert (read.call_id, read.via, read.input, read.reasoning, read.day) == ("call_id", "via", 1, 5, 7)
+    assert (read.tier, read.cost, read.cache_written_hour) == (None, None, 0)
+
+
+def test_columns_are_named_in_the_order_of_their_table(connection: Connection) -> None:
+    with pytest.raises(AssertionError, match="the columns stand in the table as"):
+        insert_rows(connection, learnt, ("model", "provider", "name", "value", "at"), [lesson("a", "x")])
 
 
 def test_what_may_not_be_there_twice_is_refused(connection: Connection) -> None:
-    insert_rows(connection, learnt, [lesson("a", "first")])
+    insert_rows(connection, learnt, NAMES, [lesson("a", "first")])
     with pytest.raises(IntegrityError), connection.begin_nested():
-        insert_rows(connection, learnt, [lesson("b", "new"), lesson("a", "again")])
+        insert_rows(connection, learnt, NAMES, [lesson("b", "new"), lesson("a", "again")])
     assert lessons(connection) == {"a": ("first", 0.5)}
 
 
 def test_only_what_is_new_is_added(connection: Connection) -> None:
-    insert_new_rows(connection, learnt, [lesson("a", "first")])
-    insert_new_rows(connection, learnt, [lesson("a", "again", 9.0), lesson("b", ODD)])
+    insert_new_rows(connection, learnt, NAMES, [lesson("a", "first")])
+    insert_new_rows(connection, learnt, NAMES, [lesson("a", "again", 9.0), lesson("b", ODD)])
     assert lessons(connection) == {"a": ("first", 0.5), "b": (ODD, 0.5)}
 
 
 def test_no_rows_are_no_statement(connection: Connection) -> None:
-    insert_rows(connection, learnt, [])
-    insert_new_rows(connection, learnt, [])
+    insert_rows(connection, learnt, NAMES, [])
+    insert_new_rows(connection, learnt, NAMES, [])
     assert lessons(connection) == {}

@@ -54,7 +54,7 @@ class Outline(Struct, frozen=True, kw_only=True, gc=False):
     """How long it may be kept for company (`core.policy.Tolerance`)."""
 
 
-class Prompt(Struct, frozen=True, kw_only=True, gc=False):
+class Prompt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What wire read from a body: all that a decision may depend on. Core never indexes the body itself."""
 
     model: str
@@ -78,7 +78,7 @@ class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     """Stands in for the texts, where they are not at hand."""
 
 
-class Request(Struct, frozen=True, kw_only=True, gc=False):
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one caller asked, with its hints resolved against the defaults in force."""
 
     id: str

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, select, update
 
 from batchway.core.errors import Cancelled, wordless
 from batchway.core.fingerprint import cacheable, reusable
@@ -103,7 +103,7 @@ def end(connection: Connection, results: Sequence[Result], waiting: dict[str, An
             fingerprint = saved.fingerprint if saved.shared and result.via != "cache" else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
             ended[status_of(result)].append(result.ask)
-    insert_rows(connection, answers, rows)
+    insert_rows(connection, answers, _COLUMNS, rows)
     for status, asks in ended.items():
         if asks:
             connection.execute(update(requests).where(among(connection, requests.c.ask, asks)).values(status=status))
@@ -117,7 +117,7 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
     rows = [
         _row(each.result, _shared(each.entry.request), each.entry.retention, bodies=each.bodies) for each in records
     ]
-    insert_rows(connection, answers, rows)
+    insert_rows(connection, answers, _COLUMNS, rows)
     book(connection, [charge for each in records for charge in each.result.charges])
 
 
@@ -127,7 +127,7 @@ def end_cancelled(connection: Connection, ask: str, now: float) -> None:
     its = select(requests.c.lane, requests.c.retention).where(requests.c.ask == ask)
     lane, retention = connection.execute(its).one()
     result = Result(ask=ask, outcome=CANCELLED_BY_OWNER, via=lane, finished_at=now, why="cancelled by its owner")
-    connection.execute(insert(answers), [_row(result, None, retention, bodies=True)])
+    insert_rows(connection, answers, _COLUMNS, [_row(result, None, retention, bodies=True)])
 
 
 def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
@@ -208,26 +208,45 @@ def _shared(request: Request) -> str | None:
     return request.fingerprint if reusable(request) is None else None
 
 
-def _row(result: Result, fingerprint: str | None, retention: float | None, *, bodies: bool) -> dict[str, Any]:
+_COLUMNS = (
+    "ask",
+    "status",
+    "body",
+    "answer",
+    "fault",
+    "fingerprint",
+    "via",
+    "batch_id",
+    "packed",
+    "finished_at",
+    "keep_until",
+    "cost",
+    "saved",
+    "why",
+)
+
+
+def _row(result: Result, fingerprint: str | None, retention: float | None, *, bodies: bool) -> tuple[Any, ...]:
+    """`_COLUMNS` of an answer."""
     outcome = result.outcome
     rest = _json.encode(_rest(outcome, bodies=bodies)).decode()
     body = outcome.body if bodies else None
-    return {
-        "ask": result.ask,
-        "status": 200 if isinstance(outcome, Answer) else outcome.status,
-        "body": body,
-        "answer": rest if isinstance(outcome, Answer) else None,
-        "fault": rest if isinstance(outcome, Fault) else None,
-        "fingerprint": fingerprint if body is not None and isinstance(outcome, Answer) and cacheable(outcome) else None,
-        "via": result.via,
-        "batch_id": result.batch_id,
-        "packed": result.packed,
-        "finished_at": result.finished_at,
-        "keep_until": None if retention is None or not bodies else result.finished_at + retention,
-        "cost": result.cost,
-        "saved": result.saved,
-        "why": result.why,
-    }
+    return (
+        result.ask,
+        200 if isinstance(outcome, Answer) else outcome.status,
+        body,
+        rest if isinstance(outcome, Answer) else None,
+        rest if isinstance(outcome, Fault) else None,
+        fingerprint if body is not None and isinstance(outcome, Answer) and cacheable(outcome) else None,
+        result.via,
+        result.batch_id,
+        result.packed,
+        result.finished_at,
+        None if retention is None or not bodies else result.finished_at + retention,
+        result.cost,
+        result.saved,
+        result.why,
+    )
 
 
 def _rest(outcome: Answer | Fault, *, bodies: bool) -> Answer | Fault:

@@ -54,7 +54,7 @@ class Sums(Struct, frozen=True, kw_only=True):
 def book(connection: Connection, booked: Sequence[Charge]) -> None:
     """Add charges; those that are there already stay as they are."""
     if booked:
-        insert_new_rows(connection, charges, [_row(charge) for charge in booked])
+        insert_new_rows(connection, charges, _COLUMNS, [_row(charge) for charge in booked])
 
 
 def key_of(charge: Charge) -> tuple[str, str, str]:
@@ -137,28 +137,51 @@ def _line(read: Any) -> LedgerLine:
     return LedgerLine(**fields)
 
 
-def _row(charge: Charge) -> dict[str, Any]:
+_COLUMNS = (
+    "call_id",
+    "tenant",
+    "request_id",
+    "key",
+    "provider",
+    "model",
+    "via",
+    "input",
+    "output",
+    "cached",
+    "cache_written",
+    "reasoning",
+    "tier",
+    "cost",
+    "counterfactual",
+    "at",
+    "day",
+    "cache_written_hour",
+)
+
+
+def _row(charge: Charge) -> tuple[Any, ...]:
+    """`_COLUMNS` of a charge."""
     usage = charge.usage
-    return {
-        "call_id": charge.call_id,
-        "request_id": charge.request_id,
-        "tenant": charge.tenant,
-        "key": charge.key,
-        "provider": charge.provider,
-        "model": readable(charge.model),
-        "via": charge.via,
-        "input": usage.input,
-        "output": usage.output,
-        "cached": usage.cached,
-        "cache_written": usage.cache_written,
-        "cache_written_hour": usage.cache_written_hour,
-        "reasoning": usage.reasoning,
-        "tier": usage.tier,
-        "cost": charge.cost,
-        "counterfactual": charge.counterfactual,
-        "at": charge.at,
-        "day": int(charge.at // DAY),
-    }
+    return (
+        charge.call_id,
+        charge.tenant,
+        charge.request_id,
+        charge.key,
+        charge.provider,
+        readable(charge.model),
+        charge.via,
+        usage.input,
+        usage.output,
+        usage.cached,
+        usage.cache_written,
+        usage.reasoning,
+        usage.tier,
+        charge.cost,
+        charge.counterfactual,
+        charge.at,
+        int(charge.at // DAY),
+        usage.cache_written_hour,
+    )
 
 
 def _charge(read: Any) -> Charge:

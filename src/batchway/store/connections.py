@@ -121,12 +121,9 @@ def _sqlite(url: URL, *, writes: bool, size: int) -> Engine:
 def _spare_adapting() -> None:
     """Let None, bools and bytes be written as they are. Python's driver looks for a way to adapt each of them, and to
     find none costs more than to write the value. What this process has for them already stays."""
-    for kind in (type(None), bool, bytes):
-        sqlite3.adapters.setdefault((kind, sqlite3.PrepareProtocol), _itself)
-
-
-def _itself(value: Any) -> Any:
-    return value
+    itself = {each: each for each in (None, False, True)}.__getitem__
+    for kind, adapt in ((type(None), itself), (bool, itself), (bytes, bytes)):
+        sqlite3.adapters.setdefault((kind, sqlite3.PrepareProtocol), adapt)
 
 
 def _make_private(file: Path) -> None:
@@ -146,6 +143,7 @@ def _postgresql(url: URL, *, writes: bool, size: int) -> Engine:
         pool_size=size,
         max_overflow=0,
         pool_pre_ping=True,
+        paramstyle="format",
         connect_args=options,
         **({} if writes else {"isolation_level": "AUTOCOMMIT"}),
     )

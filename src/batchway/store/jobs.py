@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, case, func, insert, or_, select, update
+from sqlalchemy import Connection, case, func, insert, literal, or_, select, update
 
 from batchway.core.job import Job, look_again
 from batchway.core.job.facts import CancelAsked
@@ -17,8 +17,7 @@ from batchway.core.types import Prompt, Request
 from batchway.ports import Held
 from batchway.store.connections import db_now
 from batchway.store.events import Told, tell
-from batchway.store.lists import among
-from batchway.store.rows import insert_rows
+from batchway.store.lists import among, numbered
 from batchway.store.tables import OPEN, PENDING, bodies, is_pending, job_rows, jobs, requests
 
 ENQUEUED = ("submitting", "submit_unknown", "submitted")
@@ -28,9 +27,6 @@ PROMISING = ("submitted", "ingesting")
 """States in which a look may bring answers."""
 
 REQUEUED = "requeued"
-
-PIECE = 1000
-"""Rows of a new job that are made at a time: there may be fifty thousand of them."""
 
 UNREADABLE = 3600.0
 """Seconds after which a job whose row cannot be read is tried again."""
@@ -65,11 +61,12 @@ def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> l
     # `pending` as a bound value: by the index of all that is pending, that is what would be read for these few.
     free = requests.c.status == PENDING, requests.c.owner == owner, requests.c.job_id.is_(None)
     found = select(requests.c.ask).where(among(connection, requests.c.ask, asks), *free)
-    ours = frozenset(connection.scalars(found.order_by(requests.c.ask).with_for_update()).all())
-    lost = [ask for ask in asks if ask not in ours]
-    if not lost:
+    locked = found.order_by(requests.c.ask).with_for_update()
+    if connection.scalar(select(func.count()).select_from(locked.subquery())) == len(asks):
         _insert(connection, job, asks)
-    return lost
+        return []
+    ours = frozenset(connection.scalars(locked))
+    return [ask for ask in asks if ask not in ours]
 
 
 def succeed(connection: Connection, job: Job, asks: Sequence[str], before: str) -> None:
@@ -297,10 +294,9 @@ def decode(data: bytes) -> Job:
 def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
     fixed = {"id": job.id, "submit_tag": job.submit_tag, "created_at": job.created_at, "hidden": False, "fence": 0}
     connection.execute(insert(jobs).values(_columns(job) | fixed))
-    for first in range(0, len(asks), PIECE):
-        some = enumerate(asks[first : first + PIECE], first)
-        members = [{"job_id": job.id, "position": position, "ask": ask, "state": OPEN} for position, ask in some]
-        insert_rows(connection, job_rows, members)
+    position, ask = numbered(connection, asks)
+    members = select(literal(job.id), position, ask, literal(OPEN))
+    connection.execute(insert(job_rows).from_select(["job_id", "position", "ask", "state"], members))
     joined = update(requests).where(among(connection, requests.c.ask, asks), is_pending)
     connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
 

@@ -17,7 +17,7 @@ from batchway.ports import Orphans, Pending
 from batchway.store import owners
 from batchway.store.failures import Taken
 from batchway.store.lists import among
-from batchway.store.rows import insert_rows
+from batchway.store.rows import Rows, insert_rows
 from batchway.store.tables import PENDING, bodies, is_pending, requests
 from batchway.wire.endpoints import FRONTS
 from batchway.wire.outlines import traits_of
@@ -47,15 +47,14 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
 
 def save(connection: Connection, entries: Sequence[Entry]) -> None:
     """Put pending requests on disk. Raises Taken where its tenant has a request of the same id."""
-    _insert(connection, [row(entry, PENDING) for entry in entries])
-    insert_rows(connection, bodies, [body_row(entry.request) for entry in entries])
+    _insert(connection, [_row(entry, PENDING) for entry in entries])
+    insert_rows(connection, bodies, _BODY, [_body_row(entry.request) for entry in entries])
 
 
 def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bool]]) -> None:
     """Put requests on disk that have been answered (the status), with or without their bodies. Raises Taken."""
-    _insert(connection, [row(entry, status) for entry, status, _ in entries])
-    if kept := [body_row(entry.request) for entry, _, with_body in entries if with_body]:
-        insert_rows(connection, bodies, kept)
+    _insert(connection, [_row(entry, status) for entry, status, _ in entries])
+    insert_rows(connection, bodies, _BODY, [_body_row(entry.request) for entry, _, kept in entries if kept])
 
 
 def forget(connection: Connection, asks: Sequence[str]) -> None:
@@ -149,47 +148,81 @@ def cancel(connection: Connection, tenant: str, request_id: str) -> str | None:
     return ask
 
 
-def row(entry: Entry, status: str) -> dict[str, Any]:
-    """The columns of a request: what statements look at. `bodies` holds what it is made of again."""
+_COLUMNS = (
+    "ask",
+    "tenant",
+    "request_id",
+    "key",
+    "caller",
+    "provider",
+    "model",
+    "endpoint",
+    "priority",
+    "strategy",
+    "on_deadline",
+    "lane",
+    "status",
+    "fingerprint",
+    "asked_at",
+    "deadline",
+    "rescue_at",
+    "attempts",
+    "owner",
+    "tags",
+    "tokens",
+    "size",
+    "named",
+    "forwarded",
+    "retention",
+    "shared",
+    "why",
+    "traits",
+)
+
+
+def _row(entry: Entry, status: str) -> tuple[Any, ...]:
+    """`_COLUMNS` of a request: what statements look at. `bodies` holds what it is made of again."""
     request = entry.request
-    return {
-        "ask": request.ask,
-        "tenant": request.tenant,
-        "request_id": request.id,
-        "key": request.key,
-        "caller": readable(request.caller),
-        "provider": request.provider,
-        "model": readable(request.prompt.model),
-        "endpoint": request.endpoint,
-        "priority": request.priority,
-        "strategy": request.strategy,
-        "on_deadline": request.on_deadline,
-        "lane": entry.lane,
-        "status": status,
-        "fingerprint": request.fingerprint,
-        "asked_at": request.asked_at,
-        "deadline": request.deadline,
-        "rescue_at": entry.rescue_at,
-        "attempts": 0,
-        "owner": entry.owner,
-        "job_id": None,
-        "tags": None if request.tags is None else _json.encode(request.tags).decode(),
-        "tokens": request.tokens,
-        "size": request.size,
-        "named": request.named,
-        "forwarded": request.authorization is not None,
-        "retention": entry.retention,
-        "shared": reusable(request) is None,
-        "traits": _json.encode(traits_of(request)).decode(),
-        "why": entry.why,
-    }
+    return (
+        request.ask,
+        request.tenant,
+        request.id,
+        request.key,
+        readable(request.caller),
+        request.provider,
+        readable(request.prompt.model),
+        request.endpoint,
+        request.priority,
+        request.strategy,
+        request.on_deadline,
+        entry.lane,
+        status,
+        request.fingerprint,
+        request.asked_at,
+        request.deadline,
+        entry.rescue_at,
+        0,
+        entry.owner,
+        None if request.tags is None else _json.encode(request.tags).decode(),
+        request.tokens,
+        request.size,
+        request.named,
+        request.authorization is not None,
+        entry.retention,
+        reusable(request) is None,
+        entry.why,
+        _json.encode(traits_of(request)).decode(),
+    )
 
 
-def body_row(request: Request) -> dict[str, Any]:
+_BODY = ("ask", "body", "rest")
+
+
+def _body_row(request: Request) -> tuple[str, bytes, bytes]:
     """What the request is made of again. Its prompt is what wire reads from the body, so it is not written twice; the
     caller's own bearer is not written at all."""
     rest = msgspec.structs.replace(request, body=b"", prompt=_NO_PROMPT, authorization=None)
-    return {"ask": request.ask, "body": request.body, "rest": _encode(rest)}
+    return request.ask, request.body, _encode(rest)
 
 
 def restored(body: bytes, rest: bytes) -> Request:
@@ -203,9 +236,9 @@ def readable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def _insert(connection: Connection, rows: Rows) -> None:
     try:
-        insert_rows(connection, requests, rows)
+        insert_rows(connection, requests, _COLUMNS, rows)
     except IntegrityError as error:
         raise Taken("a request of this tenant has the same request_id") from error
 

@@ -4,54 +4,45 @@ SQLAlchemy writes the statement, once; going through every value of every row as
 to write down a request (bench/store.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
-from msgspec import Struct
 from sqlalchemy import Connection, Dialect, Insert, Table, insert
 
 from batchway.store.connections import insert_new
 
-Rows = Sequence[Mapping[str, Any]]
+Names = tuple[str, ...]
+"""Columns, in the order of their table; those that are left out take their defaults."""
+
+Rows = Sequence[tuple[Any, ...]]
+"""Values in the order of the names."""
 
 
-class _Statement(Struct, frozen=True):
-    """An INSERT in the words of one database, and what it takes of a row."""
-
-    text: str
-    values: Callable[[Mapping[str, Any]], Any]
-
-
-def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows, all of the same columns. Raises sqlalchemy.exc.IntegrityError where one may not be there twice."""
+def insert_rows(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
+    """Add rows. Raises sqlalchemy.exc.IntegrityError where one may not be there twice."""
     if rows:
-        _execute(connection, _any(connection.dialect, table, tuple(rows[0])), rows)
+        connection.exec_driver_sql(_any(connection.dialect, table, names), list(rows))
 
 
-def insert_new_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows, all of the same columns; those that are there already stay as they are."""
+def insert_new_rows(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
+    """Add rows; those that are there already stay as they are."""
     if rows:
-        _execute(connection, _new(connection.dialect, table, tuple(rows[0])), rows)
-
-
-def _execute(connection: Connection, statement: _Statement, rows: Rows) -> None:
-    connection.exec_driver_sql(statement.text, list(map(statement.values, rows)))
+        connection.exec_driver_sql(_new(connection.dialect, table, names), list(rows))
 
 
 @lru_cache(maxsize=64)
-def _any(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Statement:
+def _any(dialect: Dialect, table: Table, names: Names) -> str:
     return _written(insert(table), dialect, names)
 
 
 @lru_cache(maxsize=64)
-def _new(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Statement:
+def _new(dialect: Dialect, table: Table, names: Names) -> str:
     return _written(insert_new(dialect, table).on_conflict_do_nothing(), dialect, names)
 
 
-def _written(statement: Insert, dialect: Dialect, names: tuple[str, ...]) -> _Statement:
+def _written(statement: Insert, dialect: Dialect, names: Names) -> str:
     compiled = statement.compile(dialect=dialect, column_keys=list(names))
-    order: Sequence[str] | None = getattr(compiled, "positiontup", None)
-    # Values go by their places in SQLite, by their names in PostgreSQL.
-    return _Statement(str(compiled), dict if order is None else itemgetter(*order))
+    order = tuple(compiled.positiontup or ())
+    assert order == names, f"the columns stand in the table as {order}, and were named as {names}"
+    return str(compiled)
