@@ -1,7 +1,6 @@
 """Jobs as the store's tests form, claim and lose them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, update
 from tests.store.things import OWNER, entry, job
@@ -11,6 +10,7 @@ from batchway.core.types import Answer, Fault
 from batchway.ports import Held
 from batchway.store import jobs, requests, steps
 from batchway.store.answers import Result
+from batchway.store.jobs import Landing
 from batchway.store.tables import jobs as table
 
 
@@ -37,7 +37,7 @@ def land(connection: Connection, held: Held, results: Sequence[Result]) -> list[
     """These results of rows of a job, as they are."""
     places = {row.ask: row.position for row in jobs.rows(connection, held.job.id)}
 
-    def settle(_job: Job, row: Any, outcome: Answer | Fault) -> Result:
+    def settle(_job: Job, row: Landing, outcome: Answer | Fault) -> Result:
         return next(each for each in results if each.ask == row.ask and each.outcome is outcome)
 
     return steps.land(connection, held, [(places.get(each.ask, 999), each.outcome) for each in results], settle)

@@ -46,6 +46,20 @@ class JobRow(Struct, frozen=True, kw_only=True, gc=False):
     """open, done, failed or requeued."""
 
 
+class Landing(Struct, frozen=True, gc=False):
+    """A row without an outcome, and what of its request is needed to charge it and to write its answer."""
+
+    position: int
+    ask: str
+    request_id: str
+    tenant: str
+    key: str
+    status: str
+    fingerprint: str
+    shared: bool
+    retention: float | None
+
+
 class OpenRow(Struct, frozen=True, kw_only=True, gc=False):
     """A row without an outcome, and how large its request is."""
 
@@ -147,12 +161,11 @@ def end_rows(connection: Connection, job_id: str, asks: Sequence[str], state: st
         connection.execute(update(job_rows).where(*these).values(state=state))
 
 
-def open_rows(connection: Connection, job_id: str, positions: Sequence[int]) -> Sequence[Any]:
-    """Those of these rows that are open, with what is needed of their requests to charge them and to write their
-    answers. Locked, in one order: until the end of the transaction nobody answers one."""
+def open_rows(connection: Connection, job_id: str, positions: Sequence[int]) -> list[Landing]:
+    """Those of these rows that are open. Locked, in one order: until the end of the transaction nobody answers one."""
     these = job_rows.c.job_id == job_id, among(connection, job_rows.c.position, positions), job_rows.c.state == OPEN
     found = _LANDING.where(*these).order_by(requests.c.ask).with_for_update(of=requests)
-    return connection.execute(found).all()
+    return [Landing(*read) for read in connection.execute(found)]
 
 
 def rows(
@@ -183,8 +196,14 @@ def requests_of(connection: Connection, job: Job, *, after: int = -1, limit: int
     are made of them: where they go, and what they say."""
     found = select(job_rows.c.position, bodies.c.body).join(bodies, bodies.c.ask == job_rows.c.ask)
     found = found.where(job_rows.c.job_id == job.id, job_rows.c.position > after)
-    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit)).all()
-    bound = Request(
+    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit))
+    bound = bound_with(job)
+    return [(position, msgspec.structs.replace(bound, body=body)) for position, body in reads]
+
+
+def bound_with(job: Job) -> Request:
+    """What all requests of a job have in common: where they go, not whose they are, nor what they say."""
+    return Request(
         id="",
         ask="",
         tenant="",
@@ -197,7 +216,6 @@ def requests_of(connection: Connection, job: Job, *, after: int = -1, limit: int
         fingerprint="",
         asked_at=job.created_at,
     )
-    return [(position, msgspec.structs.replace(bound, body=body)) for position, body in reads]
 
 
 def count_rows(connection: Connection, job_id: str) -> dict[str, int]:
@@ -301,10 +319,8 @@ def _insert(connection: Connection, job: Job, asks: Sequence[str]) -> None:
     connection.execute(joined.values(job_id=job.id, attempts=job.attempt, lane="batch"))
 
 
-_OF_REQUEST = ("ask", "request_id", "tenant", "key", "status", "fingerprint", "shared", "retention")
-_LANDING = select(job_rows.c.position, *[requests.c[name] for name in _OF_REQUEST]).join(
-    requests, requests.c.ask == job_rows.c.ask
-)
+_OF_REQUEST = [requests.c[name] for name in Landing.__struct_fields__[1:]]
+_LANDING = select(job_rows.c.position, *_OF_REQUEST).join(requests, requests.c.ask == job_rows.c.ask)
 
 
 def _still(held: Held) -> Any:

@@ -1,8 +1,8 @@
 """Jobs over a store: every operation of `ports.JobStore` as one transaction, and what a row costs as it lands."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
+from msgspec import structs
 from sqlalchemy import Connection
 
 from batchway.core.catalog import Catalog
@@ -12,7 +12,7 @@ from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
 from batchway.core.settlement import UNTOLD, book
 from batchway.core.turnaround import Turnaround
-from batchway.core.types import Answer, Charge, Fault, Prompt, Request
+from batchway.core.types import Answer, Charge, Fault, Request
 from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
 from batchway.store import answers, jobs, learnt, steps
 from batchway.store.answers import Result
@@ -85,10 +85,11 @@ class StoreJobs:
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
         now, why = self._now(), f"its batch {held.job.provider_batch_id}"
-        prompt = Prompt(model=held.job.model)
+        bound = jobs.bound_with(held.job)
 
-        def settle(job: Job, row: Any, outcome: Answer | Fault) -> Result:
-            return self._result(job, _payer(job, row, prompt), row.position, outcome, now, why)
+        def settle(job: Job, row: jobs.Landing, outcome: Answer | Fault) -> Result:
+            payer = structs.replace(bound, id=row.request_id, ask=row.ask, tenant=row.tenant, key=row.key)
+            return self._result(job, payer, row.position, outcome, now, why)
 
         landed = await self._database.write(steps.land, held, outcomes, settle)
         if landed is None:
@@ -162,23 +163,6 @@ class StoreJobs:
             late_call=custom_id(job.submit_tag, position),
             why=why,
         )
-
-
-def _payer(job: Job, row: Any, prompt: Prompt) -> Request:
-    """The request of a row as far as a charge needs it: whose it is, where it went, not what it said."""
-    return Request(
-        id=row.request_id,
-        ask=row.ask,
-        tenant=row.tenant,
-        key=row.key,
-        caller="",
-        provider=job.provider,
-        endpoint=job.endpoint,
-        body=b"",
-        prompt=prompt,
-        fingerprint=row.fingerprint,
-        asked_at=0.0,
-    )
 
 
 def _charge(result: Result, *, first: bool) -> Charge | None:

@@ -18,15 +18,15 @@ from batchway.ports import Berth, Held, Occupied, Pending, Successor
 from batchway.store import answers, events, jobs, learnt, requests
 from batchway.store.answers import Result
 from batchway.store.events import Told
-from batchway.store.jobs import OpenRow
+from batchway.store.jobs import Landing, OpenRow
 from batchway.store.tables import PENDING
 
 UNCERTAIN = ("submitting", "submit_unknown")
 """States in which a create call is under way, or may have been accepted."""
 
 
-Settle = Callable[[Job, Any, Answer | Fault], Result]
-"""Makes the result of a row (`jobs.open_rows`) of its outcome."""
+Settle = Callable[[Job, Landing, Answer | Fault], Result]
+"""Makes the result of a row of its outcome."""
 
 
 class JobStep(Struct, frozen=True, kw_only=True):
