@@ -30,12 +30,14 @@ class Ended(NamedTuple):
     err: str
 
 
-async def start(folder: Path, *arguments: str, stdin: int = DEVNULL, stderr: int = PIPE) -> asyncio.subprocess.Process:
+async def start(
+    folder: Path, *arguments: str, stdin: int = DEVNULL, stderr: int = PIPE, **environment: str
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *BATCHWAY,
         *arguments,
         cwd=folder,
-        env=surroundings(folder),
+        env=surroundings(folder) | environment,
         stdin=stdin,
         stdout=PIPE,
         stderr=stderr,
@@ -259,6 +261,8 @@ async def test_it_needs_a_store_and_its_own_key(tmp_path: Path) -> None:
         ended = await submit(lane, tmp_path, "asked.jsonl", "--prefix", "run-", "--key", "bw-a", "--wait")
         assert (ended.code, list(found(ended.out))) == (0, ["run-1"])
         check_refused(await results(lane, tmp_path, "run-", "--key", "bw-b"), ["no request"])
+        fetching = await start(tmp_path, "results", "run-", "--url", lane.gate.address, BATCHWAY_API_KEY="bw-a")
+        assert list(found((await end(fetching)).out)) == ["run-1"]
         assert lane.billed == 1
     async with open_gate() as gate:
         check_refused(await run(tmp_path, "submit", "asked.jsonl", "--url", gate.address), ["store"])

@@ -267,11 +267,9 @@ def tune(
 
 Url = Annotated[str, typer.Option(help="Address of the gateway.")]
 AdminKey = Annotated[
-    str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key of scope admin, where keys are.")
+    str | None, typer.Option("--key", envvar="BATCHWAY_API_KEY", help="A gateway key of scope admin, where keys are.")
 ]
-AnyKey = Annotated[
-    str | None, typer.Option("--key", envvar="BATCHWAY_ADMIN_KEY", help="A gateway key, where keys are.")
-]
+AnyKey = Annotated[str | None, typer.Option("--key", envvar="BATCHWAY_API_KEY", help="A gateway key, where keys are.")]
 Store = Annotated[str | None, typer.Option("--database-url", help="The store [as the settings say].")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(min=1, help="So many at most.")]

@@ -15,6 +15,7 @@ from batchway.settings.model import GENERIC, ProviderSettings, Settings, variabl
 from batchway.settings.sources import (
     CONFIG,
     DEFAULT_FILE,
+    ENVIRONMENT,
     Given,
     ProviderNames,
     Source,
@@ -64,7 +65,7 @@ def load(
     sources = [
         toml,
         read_variables(dotenv, ".env", names),
-        read_variables(variables, "environment", names),
+        read_variables(variables, ENVIRONMENT, names),
         read_flags(flags),
     ]
     given = {where: value for source in sources for where, value in source.given.items()}

@@ -26,6 +26,13 @@ CONFIG = "config"
 """Names the TOML file (flag `--config`, `BATCHWAY_CONFIG`); no setting, since it says where settings are."""
 DEFAULT_FILE = "batchway.toml"
 
+API_KEY = "BATCHWAY_API_KEY"
+"""The gateway key that commands send to a running gateway. They read it themselves, from the environment alone; no
+setting of a gateway."""
+
+ENVIRONMENT = "environment"
+"""What the variables of this process are called as an origin."""
+
 _PROVIDER_FIELDS = tuple(ProviderSettings.model_fields)
 _PLAIN = tuple(field for field in Settings.model_fields if field != "providers")
 
@@ -72,6 +79,8 @@ def read_variables(variables: Mapping[str, str], place: str, providers: Sequence
     named = _name_variables(providers)
     given = {where: Given(ours[name], f"{place} {name}") for name, where in named if name in ours}
     known = {name for name, _ in named} | {variable(CONFIG)}
+    if place == ENVIRONMENT:
+        known.add(API_KEY)
     problems = []
     for name in sorted(ours):
         if not name.startswith(PREFIX) or name in known:
