@@ -48,3 +48,17 @@ async def test_many_in_one_call_are_told_of_it(lane: Lane, place: Path) -> None:
     place.mkdir()
     again = await lane.gate.post(lines, "/submit", {"content-type": "application/x-ndjson"})
     assert (again.status_code, again.headers["x-batchway-refused"]) == (400, "20000")
+
+
+async def test_rows_that_could_not_be_written_down_have_not_gone_out(lane: Lane, place: Path) -> None:
+    """Anthropic's rows go in the call that makes the batch: without room there was no call, and no doubt about one."""
+    asking = lane.gate.start(
+        text="in a batch", priority="low", provider="anthropic", model="claude-sonnet-4-5", max_tokens=50
+    )
+
+    assert "no_room" in await told(lane)
+    assert [job.job.state for job in await lane.jobs()] != ["submit_unknown"]
+    place.mkdir()
+
+    assert own_answer("in a batch", await asking)
+    assert len(lane.batches) == lane.billed == 1
