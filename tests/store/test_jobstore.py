@@ -13,6 +13,7 @@ from batchway.core.job import Job
 from batchway.core.job.commands import Fail, Learn, Requeue, Reroute
 from batchway.core.job.facts import CancelAsked
 from batchway.core.turnaround import Turnaround
+from batchway.core.types import Request
 from batchway.ports import Held, Landing, Lesson, Successor
 from batchway.store import Database, answers, charges, events, requests
 from batchway.store.jobstore import StoreJobs
@@ -150,9 +151,11 @@ async def test_a_step_tells_what_it_did(desk: Desk) -> None:
     assert [(each.id, each.n) for each in stepped.formed] == [("j-2", 3)]
     assert (stepped.held.job.state, stepped.held.fence, stepped.held.cancel) == ("closing", held.fence, None)
     assert [told.kind for told in await desk.database.read(events.of_job, "j-1")] == ["job.closing"]
-    assert [place for place, _ in await desk.jobs.rows(stepped.formed[0], -1, 9)] == [0, 1, 2]
-    ((place, asked),) = await desk.jobs.rows(held.job, 0, 1)
-    assert (place, asked.body) == (1, request("a-1").body)
+    def made(position: int, request: Request) -> tuple[int, bytes]:
+        return position, request.body
+
+    assert [place for place, _ in await desk.jobs.rows(stepped.formed[0], -1, 9, made)] == [0, 1, 2]
+    assert await desk.jobs.rows(held.job, 0, 1, made) == [(1, (1, request("a-1").body))]
 
 
 async def test_rerouted_requests_are_this_processs(desk: Desk, opens: Opens) -> None:

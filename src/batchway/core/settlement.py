@@ -70,8 +70,10 @@ def _payer(request: Request, callers: Sequence[Request], *, on_disk: bool) -> Re
 
 def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Keep:
     """How a durable request ended, for the disk. What its twins are charged follows when they are told."""
-    usage = None if isinstance(result, Fault) else result.usage or UNTOLD
-    booked = book(request, bill.call_id, bill.via, usage, bill.cost, bill.worth, now)
+    booked: tuple[Charge, ...] = ()
+    if isinstance(result, Answer):
+        usage = result.usage or UNTOLD
+        booked = (charge(request, bill.call_id, bill.via, usage, bill.cost, bill.worth, now),)
     paid = None if bill.cost is None else bill.cost + bill.spent
     return Keep(
         request=request,
@@ -79,7 +81,7 @@ def keep(request: Request, result: Answer | Fault, bill: Bill, now: float) -> Ke
         via=bill.via,
         call_id=bill.call_id,
         packed=bill.packed,
-        charges=tuple([command.charge for command in booked]),
+        charges=booked,
         cost=paid,
         saved=None if bill.worth is None or paid is None else bill.worth - paid,
         why=bill.why,
@@ -121,7 +123,22 @@ def book(
     """The charge of one answer; none where there is none (`usage` is None). `name`: instead of the request's id."""
     if usage is None:
         return []
-    charge = Charge(
+    return [Book(charge=charge(request, call_id, via, usage, cost, worth, now, name=name), why=via, on_disk=on_disk)]
+
+
+def charge(
+    request: Request,
+    call_id: str,
+    via: Via,
+    usage: Usage,
+    cost: int | None,
+    worth: int | None,
+    now: float,
+    *,
+    name: str | None = None,
+) -> Charge:
+    """What one answer cost its request. `name`: instead of the request's id."""
+    return Charge(
         call_id=call_id,
         request_id=name or request.id,
         tenant=request.tenant,
@@ -134,4 +151,3 @@ def book(
         counterfactual=worth,
         at=now,
     )
-    return [Book(charge=charge, why=via, on_disk=on_disk)]

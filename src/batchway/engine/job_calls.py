@@ -1,6 +1,5 @@
 """What a job wants done at its provider, done: each action becomes HTTP calls, and what came of them a fact."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import BinaryIO
 
@@ -125,9 +124,9 @@ class JobCalls:
     async def _pages(self, job: Job, dialect: BatchDialect) -> AsyncIterator[Sequence[bytes]]:
         """All lines, some at a time."""
         some, after = max(1, min(PAGE, HEAVY * job.n // max(1, job.size))), -1
-        while rows := await self._store.rows(job, after, some):
-            yield await asyncio.to_thread(_lines, dialect, job, rows)
-            after = rows[-1][0]
+        while lines := await self._store.rows(job, after, some, _liner(dialect, job)):
+            yield [line for _, line in lines]
+            after = lines[-1][0]
 
     async def list(self, job: Job, dialect: BatchDialect, action: List) -> facts.JobFact:
         """Batches of the account back to a time."""
@@ -191,5 +190,8 @@ async def list_batches(
     return batches, False
 
 
-def _lines(dialect: BatchDialect, job: Job, rows: Sequence[tuple[int, Request]]) -> list[bytes]:
-    return [dialect.line(request, custom_id(job.submit_tag, position)) for position, request in rows]
+def _liner(dialect: BatchDialect, job: Job) -> Callable[[int, Request], bytes]:
+    def line(position: int, request: Request) -> bytes:
+        return dialect.line(request, custom_id(job.submit_tag, position))
+
+    return line

@@ -1,7 +1,7 @@
 """Keeping: what must outlast this process, whatever stores it."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -12,6 +12,8 @@ from batchway.core.job.commands import JobWrite, Learnt
 from batchway.core.job.facts import CancelAsked
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Lane, Request
+
+Made = TypeVar("Made")
 
 
 class Journal(Protocol):
@@ -241,9 +243,11 @@ class JobStore(Protocol):
         """
         ...
 
-    async def rows(self, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
-        """Positions and requests from behind a position on: what is uploaded, as far as lines are made of it (where
-        they go, and what they say)."""
+    async def rows(
+        self, job: Job, after: int, limit: int, make: Callable[[int, Request], Made]
+    ) -> list[tuple[int, Made]]:
+        """Positions from behind one on, with what is made there of each request, off the loop. The requests are known
+        as far as lines are made of them: where they go, and what they say."""
         ...
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:

@@ -30,7 +30,7 @@ from batchway.core.job import (
 )
 from batchway.core.job.forming import Share, deal, limits_of
 from batchway.core.limits import Dice
-from batchway.core.settlement import OVERHEAD, book
+from batchway.core.settlement import OVERHEAD, charge
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Request
 from batchway.simulate.world import Course, World
@@ -253,8 +253,9 @@ class Jobs:
         cost = charged(answer.usage, request, "batch", self._catalog)
         worth = 0 if late else counterfactual(answer.usage, request, self._catalog)
         name = OVERHEAD if late else None
-        booked = book(request, job.id, "batch", answer.usage, cost, worth, self._desk.now, name=name)
-        return booked[0].charge if booked else None
+        if answer.usage is None:
+            return None
+        return charge(request, job.id, "batch", answer.usage, cost, worth, self._desk.now, name=name)
 
     def _fail(self, held: _Underway, command: commands.Fail) -> None:
         positions = held.open if command.positions is None else held.open.intersection(command.positions)

@@ -10,10 +10,10 @@ from batchway.core.cost import charged, counterfactual
 from batchway.core.job import Job, custom_id
 from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
-from batchway.core.settlement import UNTOLD, book
+from batchway.core.settlement import UNTOLD, charge
 from batchway.core.turnaround import Turnaround
 from batchway.core.types import Answer, Charge, Fault, Request
-from batchway.ports import Berth, Held, Landing, Lesson, Stepped, Successor
+from batchway.ports import Berth, Held, Landing, Lesson, Made, Stepped, Successor
 from batchway.store import answers, jobs, learnt, steps
 from batchway.store.answers import Result
 from batchway.store.custody import Custodian
@@ -78,9 +78,11 @@ class StoreJobs:
         still = Held(job=job, fence=held.fence, lease_until=held.lease_until, taken_at=held.taken_at)
         return Stepped(held=still, landed=tuple(landed), rerouted=taken.rerouted, formed=taken.formed)
 
-    async def rows(self, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
+    async def rows(
+        self, job: Job, after: int, limit: int, make: Callable[[int, Request], Made]
+    ) -> list[tuple[int, Made]]:
         """See `ports.JobStore`."""
-        return await self._database.read(_rows, job, after, limit)
+        return await self._database.read(_rows, job, after, limit, make)
 
     async def land(self, held: Held, outcomes: Sequence[tuple[int, Answer | Fault]]) -> list[Landing] | None:
         """See `ports.JobStore`."""
@@ -158,7 +160,7 @@ class StoreJobs:
             batch_id=job.id,
             cost=cost,
             saved=None if cost is None or worth is None else worth - cost,
-            charges=tuple([command.charge for command in book(asked, job.id, "batch", usage, cost, worth, now)]),
+            charges=() if usage is None else (charge(asked, job.id, "batch", usage, cost, worth, now),),
             # Each row that may be paid twice has a call id of its own.
             late_call=custom_id(job.submit_tag, position),
             why=why,
@@ -169,8 +171,11 @@ def _charge(result: Result, *, first: bool) -> Charge | None:
     return next(iter(answers.booked(result, first=first)), None)
 
 
-def _rows(connection: Connection, job: Job, after: int, limit: int) -> list[tuple[int, Request]]:
-    return jobs.requests_of(connection, job, after=after, limit=limit)
+def _rows(
+    connection: Connection, job: Job, after: int, limit: int, make: Callable[[int, Request], Made]
+) -> list[tuple[int, Made]]:
+    found = jobs.requests_of(connection, job, after=after, limit=limit)
+    return [(position, make(position, request)) for position, request in found]
 
 
 def _recorded(connection: Connection, account: str, but: str) -> frozenset[str]:

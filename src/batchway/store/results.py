@@ -60,9 +60,7 @@ def load(connection: Connection, asks: Sequence[str]) -> dict[str, Stored]:
 def count(connection: Connection, which: Alike) -> dict[str, int]:
     """How many there are, by status."""
     by_status = (
-        select(requests.c.status, func.count().label("number"))
-        .where(*_meant(which))
-        .group_by(requests.c.status)
+        select(requests.c.status, func.count().label("number")).where(*_meant(which)).group_by(requests.c.status)
     )
     return {read.status: read.number for read in connection.execute(by_status)}
 
