@@ -151,6 +151,7 @@ async def test_a_step_tells_what_it_did(desk: Desk) -> None:
     assert [(each.id, each.n) for each in stepped.formed] == [("j-2", 3)]
     assert (stepped.held.job.state, stepped.held.fence, stepped.held.cancel) == ("closing", held.fence, None)
     assert [told.kind for told in await desk.database.read(events.of_job, "j-1")] == ["job.closing"]
+
     def made(position: int, request: Request) -> tuple[int, bytes]:
         return position, request.body
 
