@@ -20,14 +20,7 @@ def _keep_hours(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE charges ADD COLUMN cache_written_hour BIGINT DEFAULT 0 NOT NULL"))
 
 
-def _sort_ids_by_bytes(connection: Connection) -> None:
-    """So that an index finds all ids that begin alike. SQLite does it anyway."""
-    if connection.dialect.name == "postgresql":
-        for table in ("requests", "charges"):
-            connection.execute(text(f'ALTER TABLE {table} ALTER COLUMN request_id TYPE TEXT COLLATE "C"'))
-
-
-STEPS: tuple[Step, ...] = (_keep_hours, _sort_ids_by_bytes)
+STEPS: tuple[Step, ...] = (_keep_hours,)
 """What leads from version 1 to 2, from 2 to 3, and so on. Only ever added to."""
 
 _version = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))

@@ -36,15 +36,12 @@ PENDING = "pending"
 # SQLite counts rows by itself only where the key is called INTEGER.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
-# By its bytes, as in SQLite: by the rules of a language what begins alike need not stand together.
-_Id = Text().with_variant(Text(collation="C"), "postgresql")
-
 requests = Table(
     "requests",
     metadata,
     Column("ask", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("request_id", _Id, nullable=False),
+    Column("request_id", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("caller", Text, nullable=False),
     Column("provider", Text, nullable=False),
@@ -119,7 +116,7 @@ charges = Table(
     metadata,
     Column("call_id", Text, primary_key=True),
     Column("tenant", Text, primary_key=True),  # two of them may have given one id, and ride in one job
-    Column("request_id", _Id, primary_key=True),
+    Column("request_id", Text, primary_key=True),
     Column("key", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("model", Text, nullable=False),
