@@ -128,3 +128,22 @@ async def test_what_is_ours_on_disk_and_in_nobodys_hands_finds_its_way(tmp_path:
         await all_answered(lane, [text])
 
         assert lane.billed == 1
+
+
+async def test_a_direct_call_that_was_acknowledged_is_waited_for_and_not_paid_twice(tmp_path: Path) -> None:
+    async with open_lane(tmp_path, drain_timeout=30, **SAME) as lane:
+        lane.fault("delay", seconds=1, endpoint="chat")
+        accepted = await lane.gate.post(
+            json.dumps(chat("on its way", strategy="direct", request_id="on-its-way")).encode(),
+            headers={"prefer": "respond-async"},
+        )
+        assert accepted.status_code == 202
+        async with asyncio.timeout(10):
+            while not lane.gate.gateway.engine.load().flights:
+                await asyncio.sleep(0.01)
+        first = lane.gate.sandbox
+
+    assert [call.outcome for call in first.ledger.view({}, 9).lines] == ["completed"]
+    async with open_lane(tmp_path, **SAME) as lane:
+        assert "on its way" in await _answer(lane, "on its way")
+        assert lane.billed == 0

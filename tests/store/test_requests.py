@@ -131,7 +131,7 @@ def test_requests_of_the_dead_are_taken_by_the_living(connection: Connection) ->
     )
     jobs.form(connection, job(), ["a-1"], "dead")
     jobs.form(connection, job(2), ["a-6"], "dead")
-    requests.set_lane(connection, ["a-6"], "direct")
+    assert requests.set_lane(connection, ["a-6"], "direct", "dead") == ["a-6"]
     answers.add(connection, [result("a-5")])
     connection.execute(update(owners_table).where(owners_table.c.owner_id == "dead").values(lease_until=0.0))
     assert requests.dead_owners(connection) == ["dead", "never-seen"]
@@ -180,7 +180,8 @@ def test_requeued_requests_leave_their_job_unless_they_are_answered(connection: 
 def test_a_rescued_request_goes_by_another_lane(connection: Connection) -> None:
     requests.save(connection, [entry(rescue_at=NOW)])
 
-    requests.set_lane(connection, ["a-1"], "direct")
+    assert requests.set_lane(connection, ["a-1"], "direct", "another") == []
+    assert requests.set_lane(connection, ["a-1", "a-9"], "direct", OWNER) == ["a-1"]
 
     assert requests.load_many(connection, ["a-1"])["a-1"].lane == "direct"
     assert requests.due(connection, OWNER, NOW, NOW + 9, 9) == []

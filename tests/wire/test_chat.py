@@ -523,3 +523,14 @@ def test_the_sdk_reads_the_same_before_and_after(name: str) -> None:
 def test_an_answer_with_gaps_can_still_be_replayed(choice: dict[str, Any]) -> None:
     frames = chat.unfold(json.dumps({"choices": [choice]}).encode())
     assert [frame.startswith(b"data: ") for frame, _ in frames] == [True, True, True]
+
+
+@pytest.mark.parametrize("tokens", [-1, 10**9 + 1, 10**14, 10**19])
+@pytest.mark.parametrize("kind", ["prompt_tokens", "completion_tokens"])
+def test_a_count_that_cannot_be_is_as_if_none_was_told(kind: str, tokens: int) -> None:
+    """No ledger could hold it, and with it the answer and all that came in the same batch."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, kind: tokens}
+    said = {"index": 0, "message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}
+    body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [said], "usage": usage}
+    answer = chat.answer(msgspec.json.encode(body), 0.0)
+    assert (answer.usage, answer.complete) == (None, True)

@@ -9,6 +9,17 @@ STANDARD_TIERS = frozenset({"default", "standard", "standard_only", "on_demand"}
 """The tier that a request gets without asking, as providers call it (OpenAI, xAI; Gemini; Anthropic; Groq)."""
 
 
+MOST_TOKENS = 10**9
+"""Of one answer, of each kind: a thousand times what any model takes. What is more is a defect of whoever counted, and
+no ledger could hold what it would cost."""
+
+
+def credible(usage: Usage) -> Usage | None:
+    """The usage as a provider told it; None, as if it had told none, where a count cannot be."""
+    counts = usage.input, usage.output, usage.cached, usage.cache_written, usage.cache_written_hour, usage.reasoning
+    return usage if min(counts) >= 0 and max(counts) <= MOST_TOKENS else None
+
+
 def cost(usage: Usage, rates: Rates) -> int:
     """What this usage costs at these rates."""
     plain = max(0, usage.input - usage.cached - usage.cache_written)

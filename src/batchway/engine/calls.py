@@ -9,7 +9,7 @@ from msgspec import structs
 
 from batchway.core import facts
 from batchway.core.commands import Call
-from batchway.core.errors import Internal, Refusal, UpstreamCut, UpstreamMalformed
+from batchway.core.errors import Internal, Refusal, Unconfigured, UpstreamCut, UpstreamMalformed
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Lane, Request
@@ -44,12 +44,16 @@ class Calls:
         self._desk = desk
         self._max_body = max_body
 
+    def reaches(self, provider: str) -> bool:
+        """Whether there is a way to it."""
+        return provider in self._dialects
+
     async def make(self, call: Call) -> None:
         """Make this call and report `Finished` or `Failed`, whatever happens but cancellation."""
         request = call.requests[0]
-        dialect = self._dialects[request.provider]
         tape = Tape(keep=request.named or reusable(request) is None) if request.prompt.stream else None
         try:
+            dialect = self._dialect_of(request)
             if tape is None:
                 ended = await self._send(call, dialect)
             else:
@@ -64,6 +68,13 @@ class Calls:
         self._desk.tell(ended)
         if tape is not None:
             tape.end()
+
+    def _dialect_of(self, request: Request) -> Dialect:
+        dialect = self._dialects.get(request.provider)
+        if dialect is None:
+            # What was on disk may be of a time when there were other providers.
+            raise Unconfigured(f"'{request.provider}' is not configured any more; its owner must configure it again.")
+        return dialect
 
     async def _send(self, call: Call, dialect: Dialect) -> facts.Fact:
         request = call.requests[0] if call.packed is None else packing.pack(call, call.packed)

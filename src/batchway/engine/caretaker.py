@@ -1,6 +1,7 @@
 """The caretaker: keeps this process's lease, takes over from dead ones, sees that rescues are made, and tidies up."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -42,6 +43,10 @@ class Desk(Protocol):
 
     def adrift(self, asks: Iterable[str]) -> list[str]:
         """Those of these requests that nobody here is about to send."""
+        ...
+
+    def reaches(self, provider: str) -> bool:
+        """Whether the provider is configured here."""
         ...
 
 
@@ -144,10 +149,10 @@ class Caretaker:
         if self._last_tick and now - self._last_tick > self._pace.tick + min(JUMP, self._pace.lease):
             await self._catch_up()
         self._last_tick = now
-        await self._take_over()
-        await self._hear_of_others()
         if self._caught.over(now):
             await self._rescuing.see_to(now)
+        await self._hear_of_others()
+        await self._take_over()
 
     async def _sweep(self) -> None:
         while await self._custody.sweep():
@@ -157,10 +162,10 @@ class Caretaker:
     async def _look_after_own(self) -> None:
         """What is ours on disk and nobody's here, because saving it ended in doubt, gets its way after all."""
         waiting = await self._custody.unseated(self._clock.now() - self._pace.sweep)
-        for pending in await self._custody.load(self._desk.adrift(waiting)):
-            if pending.job_id is None:
-                _log.warning("a request was on disk only", request_id=pending.request.id)
-                await self._see_to(pending, "it was on disk, and nobody was about to send it")
+        adrift = [each for each in await self._custody.load(self._desk.adrift(waiting)) if each.job_id is None]
+        if adrift:
+            _log.warning("requests were on disk only", requests=len(adrift))
+        await self._see_to_all(adrift, "it was on disk, and nobody was about to send it")
 
     async def _catch_up(self) -> None:
         """Every job is looked at before anything is rescued: most of what seems late is there already."""
@@ -179,10 +184,23 @@ class Caretaker:
                 return
             self._reached("takeover.after")
             _log.info("requests of dead processes were taken over", requests=orphans.taken)
-            for number, pending in enumerate(orphans.adrift):
-                await self._see_to(pending, "the process that had it is gone")
-                if number % TURN == TURN - 1:
-                    await asyncio.sleep(0)
+            await self._see_to_all(orphans.adrift, "the process that had it is gone")
+
+    async def _see_to_all(self, some: Sequence[Pending], why: str) -> None:
+        """One that goes wrong harms no other."""
+        gone = Counter(each.request.provider for each in some if not self._desk.reaches(each.request.provider))
+        for provider, number in gone.items():
+            # The gateway may have been restarted without its key by mistake: that ends no request.
+            _log.warning("requests wait for a provider that is not configured", provider=provider, requests=number)
+        for number, pending in enumerate(each for each in some if each.request.provider not in gone):
+            try:
+                await self._see_to(pending, why)
+            except Refusal:
+                raise
+            except Exception:  # noqa: BLE001  # A defect.
+                _log.exception("a request met a defect", request_id=pending.request.id)
+            if number % TURN == TURN - 1:
+                await asyncio.sleep(0)
 
     async def _see_to(self, pending: Pending, why: str) -> None:
         if pending.forwarded:

@@ -125,6 +125,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._driver: tuple[str, asyncio.Task[Any]] | None = None
         self._unkept: set[str] = set()
+        self._keeping: dict[str, asyncio.Task[None]] = {}
         self._looking: list[Look] = []
         self._saving: list[Save] = []
         self._to_drive: dict[str, Call] = {}
@@ -213,16 +214,29 @@ class Engine:
         return self._planner.load()
 
     async def drain(self) -> None:
-        """Take nothing new, and give what is under way `drain_timeout` seconds to end; then refuse the rest."""
+        """Take nothing new, and give what somebody waits for, or what is owed to the disk, `drain_timeout` seconds to
+        end; then refuse the rest."""
         self.stopping = True
         self.tell(facts.Stopping())
-        if self._callers:
-            self._empty.clear()
-            try:
-                async with asyncio.timeout(self._drain_timeout):
+        try:
+            async with asyncio.timeout(self._drain_timeout):
+                if self._callers:
+                    self._empty.clear()
                     await self._empty.wait()
-            except TimeoutError:
-                self._refuse_all()
+                while owed := self._owed():
+                    await asyncio.wait(owed)
+        except TimeoutError:
+            self._refuse_all()
+
+    def _owed(self) -> list["asyncio.Task[Any]"]:
+        """What is paid for and would be paid again after a restart: calls for what is on disk, and ends that are being
+        written there."""
+        calls = [
+            underway.task
+            for underway in self._underway.values()
+            if underway.task is not None and any(request.durable for request in underway.call.requests)
+        ]
+        return [*calls, *(task for ask, task in self._keeping.items() if ask not in self._unkept)]
 
     def _refuse_all(self) -> None:
         fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
@@ -281,6 +295,10 @@ class Engine:
         """Those of these requests on disk that nobody here is about to send, or to write down the end of."""
         return [ask for ask in asks if ask not in self._unkept and not self._planner.seated(ask)]
 
+    def reaches(self, provider: str) -> bool:
+        """Whether the provider is configured here."""
+        return self._calls.reaches(provider)
+
     def publish(self, event: Event) -> None:
         """Tell whoever hears such events."""
         for hear in self._heard.get(type(event), ()):
@@ -338,7 +356,9 @@ class Engine:
         self.tell_all(await keeping.save(self._store(), saving))
 
     def _keep(self, command: Keep) -> None:
-        self._start(self._put_down(command))
+        ask = command.request.ask
+        self._keeping[ask] = self._start(self._put_down(command))
+        self._keeping[ask].add_done_callback(lambda _: self._keeping.pop(ask, None))
 
     async def _put_down(self, command: Keep) -> None:
         ask = command.request.ask

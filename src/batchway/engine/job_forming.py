@@ -136,6 +136,10 @@ class Forming:
                 _log.error("a job cannot be stored yet", job_id=job_id, reason=refusal.fault.message)
                 await asyncio.sleep(AGAIN)
                 continue
+            except Exception:  # noqa: BLE001  # A defect: those who wait would never be asked.
+                _log.exception("a job cannot be stored yet by a defect", job_id=job_id)
+                await asyncio.sleep(AGAIN)
+                continue
             if not lost:
                 self._reached("form.after")
                 self._herald.publish(JobMoved(at=self._now(), job=job, before=None, reason=why))

@@ -50,11 +50,14 @@ def _saved(request: Request, came: Known | Exception | None) -> facts.Saved | fa
 
 
 async def keep(journal: Journal, command: Keep) -> bool:
-    """Try to write down how it ended. False: the store is down, and `keep_later` goes on trying."""
+    """Try to write down how it ended. False: it is not on disk (the store is down), and `keep_later` goes on trying."""
     try:
         await journal.keep(command)
     except Refusal as refusal:
         _log.error("an ending is not on disk yet", request_id=command.request.id, reason=refusal.fault.message)
+        return False
+    except Exception:  # noqa: BLE001  # A defect: its callers get their answer all the same.
+        _log.exception("an ending is not on disk by a defect", request_id=command.request.id)
         return False
     return True
 

@@ -71,19 +71,19 @@ class Rescuing:
         measures = [(pending, self._measure(pending, now)) for pending in due]
         self._reached("rescue.before")
         for what, lane in _LANES.items():
-            asks = [pending.request.ask for pending, measured in measures if measured == what]
-            if asks:
-                await self._custody.attend(asks, lane)
-        self._reached("rescue.after")
+            some = {pending.request.ask: pending for pending, measured in measures if measured == what}
+            attended = await self._custody.attend(list(some), lane) if some else ()
+            self._reached("rescue.after")
+            if what == "send":
+                # At once: from here on nothing on disk asks for them again, and what follows may fail.
+                for ask in attended:
+                    self._desk.tell(Rescue(some[ask].request, some[ask].job_id or "", _WHY[what]))
         late = [
             refuse(self._journal, self._desk, pending, _TOO_LATE, _WHY["fail"])
             for pending, what in measures
             if what == "fail"
         ]
         await asyncio.gather(*late)
-        for pending, what in measures:
-            if what == "send":
-                self._desk.tell(Rescue(pending.request, pending.job_id or "", _WHY[what]))
 
     def _measure(self, pending: Pending, now: float) -> Measure:
         request = pending.request

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from batchway.core.errors import Refusal
 from batchway.core.job import stray_batches
 from batchway.core.types import Fault
 from batchway.engine.job_calls import Account, list_batches
@@ -55,7 +56,11 @@ class Strays:
         for account_id in await self._store.accounts(self._now() - OLDEST):
             account = self._accounts.get(account_id)
             if account is not None and self._can_be_told(account):
-                await self._look_through(account)
+                try:
+                    await self._look_through(account)
+                except Refusal as refusal:
+                    # One that cannot be reached hides the strays of no other.
+                    _log.warning("batches cannot be listed", account=account.id, reason=refusal.fault.message)
 
     def _can_be_told(self, account: Account) -> bool:
         return account.dialect.terms.tagging in ("listed", "perhaps") and self._learning.lists(account.provider)
@@ -67,11 +72,12 @@ class Strays:
         if isinstance(found, Fault):
             _log.warning("batches cannot be listed", account=account.id, reason=found.message)
             return
-        batches, _ = found
+        batches, complete = found
         jobs = await self._store.by_tags([batch.tag for batch in batches if batch.tag is not None])
         for batch in stray_batches(batches, jobs):
             job = jobs[batch.tag or ""]
             _log.warning("a stray batch was found", account=account.id, batch_id=batch.id, job_id=job.id)
             if await self._store.look_again(job.id):
                 self._wake()
-        self._since[account.id] = began - OVERLAP * self._settle
+        if complete:
+            self._since[account.id] = began - OVERLAP * self._settle

@@ -120,8 +120,9 @@ class Custody(Protocol):
         """Those, the most urgent first, and those that fail, because their deadline has passed now."""
         ...
 
-    async def attend(self, asks: Sequence[str], lane: Lane) -> None:
-        """They travel by this lane from now on, and are not due for rescue any more."""
+    async def attend(self, asks: Sequence[str], lane: Lane) -> list[str]:
+        """They travel by this lane from now on, and are not due for rescue any more. Returns those that still wait and
+        are ours; of the others nothing was changed."""
         ...
 
     async def unseated(self, before: float) -> list[str]:

@@ -63,9 +63,9 @@ class Custodian:
         """See `ports.Custody`."""
         return await self._database.read(requests.due, self.owner, now, until, limit)
 
-    async def attend(self, asks: Sequence[str], lane: Lane) -> None:
+    async def attend(self, asks: Sequence[str], lane: Lane) -> list[str]:
         """See `ports.Custody`."""
-        await self._database.write(requests.set_lane, asks, lane)
+        return await self._database.write(requests.set_lane, asks, lane, self.owner)
 
     async def unseated(self, before: float) -> list[str]:
         """See `ports.Custody`."""

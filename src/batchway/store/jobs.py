@@ -76,11 +76,13 @@ def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> l
     free = requests.c.status == PENDING, requests.c.owner == owner, requests.c.job_id.is_(None)
     found = select(requests.c.ask).where(among(connection, requests.c.ask, asks), *free)
     locked = found.order_by(requests.c.ask).with_for_update()
-    if connection.scalar(select(func.count()).select_from(locked.subquery())) == len(asks):
+    lost: list[str] = []
+    if connection.scalar(select(func.count()).select_from(locked.subquery())) != len(asks):
+        ours = frozenset(connection.scalars(locked))
+        lost = [ask for ask in asks if ask not in ours]
+    if not lost:
         _insert(connection, job, asks)
-        return []
-    ours = frozenset(connection.scalars(locked))
-    return [ask for ask in asks if ask not in ours]
+    return lost
 
 
 def succeed(connection: Connection, job: Job, asks: Sequence[str], before: str) -> None:

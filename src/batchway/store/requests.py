@@ -3,14 +3,16 @@
 A request belongs to the process that accepted it (`owner`), until that one's lease is over and another takes it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 from sqlalchemy import Connection, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from batchway.core.errors import Refusal
 from batchway.core.fingerprint import reusable
 from batchway.core.types import Lane, Prompt, Request
 from batchway.ports import Orphans, Pending
@@ -28,6 +30,7 @@ _NO_PROMPT = Prompt(model="")
 _encode = msgspec.msgpack.Encoder().encode
 _rest = msgspec.msgpack.Decoder(Request)
 _json = msgspec.json.Encoder()
+_log = structlog.get_logger()
 
 
 class Entry(Struct, frozen=True, kw_only=True, gc=False):
@@ -59,8 +62,8 @@ def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bo
 
 def forget(connection: Connection, asks: Sequence[str]) -> None:
     """Take requests back that nobody was told of: saving them ended in StoreDown, so that they may be there or not."""
-    waiting = select(requests.c.ask).where(among(connection, requests.c.ask, asks), is_pending).with_for_update()
-    found = connection.scalars(waiting).all()
+    waiting = select(requests.c.ask).where(among(connection, requests.c.ask, asks), is_pending)
+    found = connection.scalars(waiting.order_by(requests.c.ask).with_for_update()).all()
     connection.execute(delete(bodies).where(among(connection, bodies.c.ask, found)))
     connection.execute(delete(requests).where(among(connection, requests.c.ask, found)))
 
@@ -73,8 +76,8 @@ def load(connection: Connection, ask: str) -> Request | None:
 
 def load_many(connection: Connection, asks: Iterable[str]) -> dict[str, Pending]:
     """Those of the requests whose bodies are there, by their `ask`, answered ones included."""
-    reads = connection.execute(_READ.where(among(connection, requests.c.ask, list(asks)))).all()
-    return {read.ask: _pending(read) for read in reads}
+    reads = connection.execute(_READ.where(among(connection, requests.c.ask, list(asks))))
+    return {pending.request.ask: pending for pending in _pending(reads)}
 
 
 def backlog(connection: Connection, owner: str, until: float) -> int:
@@ -89,7 +92,7 @@ def due(connection: Connection, owner: str, now: float, until: float, limit: int
     mine = requests.c.owner == owner, requests.c.rescue_at <= until
     its_time = or_(requests.c.on_deadline != "fail", requests.c.rescue_at <= now)
     found = _READ.where(is_pending, *mine, its_time).order_by(*_URGENCY).limit(limit)
-    return [_pending(read) for read in connection.execute(found)]
+    return list(_pending(connection.execute(found)))
 
 
 def unseated(connection: Connection, owner: str, before: float) -> list[str]:
@@ -134,10 +137,14 @@ def requeue(connection: Connection, asks: Sequence[str], owner: str | None) -> N
     connection.execute(free.values(job_id=None, owner=owner))
 
 
-def set_lane(connection: Connection, asks: Sequence[str], lane: Lane) -> None:
-    """They travel by another lane from now on: rescued, or refused by the Batch API."""
-    these = among(connection, requests.c.ask, asks)
+def set_lane(connection: Connection, asks: Sequence[str], lane: Lane, owner: str) -> list[str]:
+    """They travel by another lane from now on. Returns those that still wait and are this owner's: no other is sent.
+    Locked in one order, so that two writers never wait for each other."""
+    mine = select(requests.c.ask).where(among(connection, requests.c.ask, asks), is_pending, requests.c.owner == owner)
+    found = list(connection.scalars(mine.order_by(requests.c.ask).with_for_update()))
+    these = among(connection, requests.c.ask, found)
     connection.execute(update(requests).where(these).values(lane=lane, rescue_at=None))
+    return found
 
 
 def cancel(connection: Connection, tenant: str, request_id: str) -> str | None:
@@ -261,12 +268,19 @@ _READ = select(
 ).join(bodies, bodies.c.ask == requests.c.ask)
 
 
-def _pending(read: Any) -> Pending:
-    return Pending(
-        request=restored(read.body, read.rest),
-        lane=read.lane,
-        job_id=read.job_id,
-        attempts=read.attempts,
-        rescue_at=read.rescue_at,
-        forwarded=read.forwarded,
-    )
+def _pending(reads: Iterable[Any]) -> Iterator[Pending]:
+    """What nobody can read (a newer batchway wrote it, or it is damaged) stays as it is, and holds up no other."""
+    for read in reads:
+        try:
+            request = restored(read.body, read.rest)
+        except (msgspec.DecodeError, Refusal) as error:
+            _log.error("a request on disk cannot be read", ask=read.ask, error=str(error)[:200])
+            continue
+        yield Pending(
+            request=request,
+            lane=read.lane,
+            job_id=read.job_id,
+            attempts=read.attempts,
+            rescue_at=read.rescue_at,
+            forwarded=read.forwarded,
+        )

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from batchway.core.cost import credible
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
@@ -175,18 +176,20 @@ class ChatUsage(Struct):
     completion_tokens_details: _CompletionDetails | None = None
 
 
-def usage_of(usage: ChatUsage, tier: str | None) -> Usage:
-    """Usage in batchway's words."""
+def usage_of(usage: ChatUsage, tier: str | None) -> Usage | None:
+    """Usage in batchway's words; None where it cannot be."""
     read = usage.prompt_tokens_details
     written = usage.completion_tokens_details
-    return Usage(
-        input=usage.prompt_tokens or 0,
-        output=usage.completion_tokens or 0,
-        cached=(read.cached_tokens or 0) if read else 0,
-        cache_written=(read.cache_write_tokens or 0) if read else 0,
-        cache_written_hour=(read.cache_write_1h_tokens or 0) if read else 0,
-        reasoning=(written.reasoning_tokens or 0) if written else 0,
-        tier=tier,
+    return credible(
+        Usage(
+            input=usage.prompt_tokens or 0,
+            output=usage.completion_tokens or 0,
+            cached=(read.cached_tokens or 0) if read else 0,
+            cache_written=(read.cache_write_tokens or 0) if read else 0,
+            cache_written_hour=(read.cache_write_1h_tokens or 0) if read else 0,
+            reasoning=(written.reasoning_tokens or 0) if written else 0,
+            tier=tier,
+        )
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from batchway.core.cost import credible
 from batchway.core.errors import BadRequest
 from batchway.core.types import Answer, Prompt, Usage
 from batchway.wire import sse
@@ -156,15 +157,17 @@ def answer(body: bytes, now: float) -> Answer:
     )
 
 
-def _usage(usage: _ResponseUsage, tier: str | None) -> Usage:
+def _usage(usage: _ResponseUsage, tier: str | None) -> Usage | None:
     read, written = usage.input_tokens_details, usage.output_tokens_details
-    return Usage(
-        input=usage.input_tokens or 0,
-        output=usage.output_tokens or 0,
-        cached=(read.cached_tokens or 0) if read else 0,
-        cache_written=(read.cache_write_tokens or 0) if read else 0,
-        reasoning=(written.reasoning_tokens or 0) if written else 0,
-        tier=tier,
+    return credible(
+        Usage(
+            input=usage.input_tokens or 0,
+            output=usage.output_tokens or 0,
+            cached=(read.cached_tokens or 0) if read else 0,
+            cache_written=(read.cache_write_tokens or 0) if read else 0,
+            reasoning=(written.reasoning_tokens or 0) if written else 0,
+            tier=tier,
+        )
     )
 
 

@@ -10,6 +10,7 @@ from msgspec import structs
 from batchway.core.batcher import Batcher, Closed
 from batchway.core.catalog import Catalog
 from batchway.core.commands import Command
+from batchway.core.errors import Unconfigured
 from batchway.core.gate import Gate
 from batchway.core.limits import Dice
 from batchway.core.memory import Memory
@@ -87,9 +88,11 @@ class Plan:
         self._timer_count = 0
 
     def offers_to(self, seat: Seat) -> Offers:
-        """What is open to a request."""
+        """What is open to a request. Raises Unconfigured: it may be of a time when there were other providers."""
         request = seat.request
-        offers = self.offers[request.provider]
+        offers = self.offers.get(request.provider)
+        if offers is None:
+            raise Unconfigured(f"'{request.provider}' is not configured any more; its owner must configure it again.")
         if self.closed or seat.barred:
             for lane in offers.open:
                 closed = self.closed.get((request.provider, request.prompt.model, lane))
