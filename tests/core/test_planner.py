@@ -152,6 +152,28 @@ def test_a_retry_within_the_grace_adopts_whatever_reuse_says() -> None:
     assert reply_of(desk.finish(call)).via == "direct"
 
 
+def test_the_grace_of_a_second_leaving_is_a_whole_one() -> None:
+    desk = Desk(Policy(abandon_grace=2))
+    desk.ask(reuse="off")
+    desk.tell(facts.Left("ask-1"))
+    only(desk.ask(reuse="off"), Join)
+    desk.tell(facts.Left("ask-2"), after=1.5)
+    assert desk.tell(facts.TimePassed(), after=0.5) == [], "the first leaving's time is over, not the second's"
+    only(desk.tell(facts.TimePassed(), after=1.5), Cancel)
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_who_was_told_that_it_goes_on_holds_it_whoever_else_leaves(order: tuple[bool, bool]) -> None:
+    desk = Desk(Policy(abandon_grace=2))
+    call = call_of(desk.ask(reuse="off"))
+    desk.tell(facts.Left("ask-1", keep=order[0]))
+    only(desk.ask(reuse="off"), Join)
+    assert desk.tell(facts.Left("ask-2", keep=order[1])) == []
+    assert desk.tell(facts.TimePassed(), after=60) == []
+    only(desk.finish(call), Book)
+    assert reply_of(desk.ask(reuse="off")).cost == 0, "it is paid for, and given to who comes back"
+
+
 def test_another_key_adopts_nothing() -> None:
     desk = Desk()
     desk.ask(reuse="off")

@@ -86,6 +86,8 @@ async def test_hosts() -> None:
             f"[::1]:{port}",
             "LocalHost",
             "llm.example.org:99",
+            "10.0.0.5:8080",
+            "[fd00::1]:8080",
         ]
         for host in good:
             assert (await gate.ask(headers={"host": host})).status_code == 200, host
@@ -96,6 +98,7 @@ async def test_hosts() -> None:
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             "127.0.0.1:x",
+            f"0.0.0.0:{port}",
         ]
         for host in evil:
             for answer in (
@@ -104,6 +107,8 @@ async def test_hosts() -> None:
             ):
                 check_fault(answer, 403, "host_not_allowed")
         assert gate.calls == len(good)
+        looked = await gate.http.head("/health")
+        assert (looked.status_code, looked.content) == (200, b""), "load balancers look so"
 
 
 async def test_pages_of_other_sites_change_nothing() -> None:

@@ -192,6 +192,8 @@ RELAYED = {
 async def test_the_description_holds_every_route(gate: Gate) -> None:
     described = (await gate.http.get("/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
+    assert described["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert described["paths"]["/health"]["get"]["security"] == []
     assert described["info"]["title"] == "batchway"
     paths = described["paths"]
     assert {"/v1/embeddings", "/v1/models", "/v1/models/{model}"} | MANAGED | RELAYED.keys() == set(paths)

@@ -1,6 +1,7 @@
 """What callers can do by sending too much, too slowly, too deep or too often: get one clear fault, and harm nobody."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -249,3 +250,9 @@ async def test_what_is_not_http_is_refused(gate: Gate) -> None:
         writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n")
         assert await status(reader) == 400
     assert (await gate.ask()).status_code == 200
+
+
+async def test_a_packed_body_is_refused_by_its_header(gate: Gate) -> None:
+    packed = gzip.compress(BODY)
+    for path in ("/v1/chat/completions", "/submit"):
+        check_fault(await gate.post(packed, path, {"content-encoding": "gzip"}), 415, "unsupported_encoding")

@@ -184,6 +184,27 @@ async def test_nobody_goes_on_from_another_tenants_response(lane: Gate) -> None:
     assert mine.status_code == 400
 
 
+async def test_nobody_has_another_tenants_file_read(lane: Gate) -> None:
+    async with sdk(lane) as openai:
+        name = (await openai.files.create(file=lines(), purpose="user_data")).id
+    calls = lane.calls
+    parts: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": name}]}]}),
+        ("/v1/responses", {"input": "hi", "tools": [{"type": "code_interpreter", "container": {"file_ids": [name]}}]}),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": name}}]}]},
+        ),
+    ]
+    for path, asked in parts:
+        stolen = await lane.http.post(path, json={"model": "gpt-4o-mini"} | asked, headers=bearer(OTHER))
+        check_fault(stolen, 400, "file_not_found", "file_id")
+        assert lane.calls == calls
+    for path, asked in parts:
+        await lane.http.post(path, json={"model": "gpt-4o-mini"} | asked, headers=bearer(ONE))
+    assert lane.calls == calls + len(parts), "its owner's go to the provider"
+
+
 async def test_lists_hold_ones_own_alone_page_by_page(tmp_path: Path) -> None:
     async with open_lane(tmp_path, keys=KEYS) as gate, sdk(gate) as one, sdk(gate, OTHER) as other:
         # The gateway's own work at the same account.

@@ -131,6 +131,13 @@ class MethodNotAllowed(Yours):
     code = "method_not_allowed"
 
 
+class UnsupportedEncoding(Yours):
+    """The body came packed."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
 class TooSlow(Yours):
     """The body did not arrive within the time allowed."""
 

@@ -54,6 +54,10 @@ class Seat(Struct, eq=False):
     open: bool = True
     abandoned: bool = False
     """Nobody waits, but its call goes on so that a retry can adopt it."""
+    abandoned_until: float = 0.0
+    """When the time for that is over."""
+    kept: bool = False
+    """Somebody was told that it goes on, and may come back for its answer."""
     why: str = ""
 
     @property

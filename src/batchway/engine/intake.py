@@ -55,6 +55,8 @@ class Taken(Struct, frozen=True, kw_only=True, gc=False):
     """Why its model was chosen, where it said `auto`."""
     continues: str | None = None
     """The stored response that it goes on from."""
+    refers: bool = False
+    """It may name objects that its provider keeps."""
 
 
 class Naming(Struct, frozen=True, gc=False):
@@ -135,6 +137,7 @@ class Intake:
             native=bool(reading.ours),
             chosen=chosen,
             continues=reading.continues,
+            refers=front.endpoint == "responses" or "images" in reading.prompt.features,
         )
 
     def _make(

@@ -145,6 +145,7 @@ def _of_charges(tallies: Tallies) -> Iterator[Metric]:
     unpriced = Count("batchway_unpriced_charges", "Charges without a known price", "provider", "model")
     paid = Count("batchway_paid_usd", "Booked cost", "provider", "model", "via")
     saved = Count("batchway_saved_usd", "Booked cost below the same sent alone and directly", "via")
+    overpaid = Count("batchway_overpaid_usd", "Booked cost above it: take it from what was saved", "via")
     for (provider, model, via), sums in tallies.charges.items():
         charges.add(sums.charges - sums.overhead, provider, via)
         charges.add(sums.overhead, provider, OVERHEAD)
@@ -153,10 +154,11 @@ def _of_charges(tallies: Tallies) -> Iterator[Metric]:
             tokens.add(sums.output, provider, model, "output")
         unpriced.add(sums.unpriced, provider, model)
         paid.add(sums.paid, provider, model, via)
-        # What cost more than its counterfactual is no saving, and a counter cannot fall.
+        # What cost more than its counterfactual is no saving, and a counter cannot fall: it has one of its own.
         saved.add(sums.saved + sums.above, via)
+        overpaid.add(sums.above, via)
     yield from (charges.family(), tokens.family(), unpriced.family())
-    yield from (paid.family(PICODOLLARS), saved.family(PICODOLLARS))
+    yield from (paid.family(PICODOLLARS), saved.family(PICODOLLARS), overpaid.family(PICODOLLARS))
 
 
 _NOT_CALLED = frozenset({"cache", "coalesced"})

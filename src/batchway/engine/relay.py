@@ -92,11 +92,18 @@ class Relay:
         if caller.authorization is None and name is not None:
             await self._check_owned(caller, "file", name, "input_file_id")
 
-    async def check_continued(self, request: Request, name: str) -> None:
-        """A response that is gone on from is its tenant's. Raises BadRequest as the provider would."""
-        if self._keeps(request) and not await self._owned(_caller_of(request), "response", [name]):
-            what = f"Previous response with id '{name[:SHOWN]}' not found."
+    async def check_used(self, request: Request, continued: str | None) -> None:
+        """A response that is gone on from (`continued`), and files that are read, are their tenant's. Raises BadRequest
+        as the provider would."""
+        if not self._keeps(request):
+            return
+        caller = _caller_of(request)
+        if continued is not None and not await self._owned(caller, "response", [continued]):
+            what = f"Previous response with id '{continued[:SHOWN]}' not found."
             raise BadRequest(what, param="previous_response_id", code="previous_response_not_found")
+        files = objects.files_in(request.body)
+        if files and (strange := files - await self._owned(caller, "file", sorted(files))):
+            raise BadRequest(f"There is no file '{min(strange)[:SHOWN]}'.", param="file_id", code="file_not_found")
 
     async def _check_owned(self, caller: Caller, kind: Kind, name: str, param: str) -> None:
         if not await self._owned(caller, kind, [name]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -13,8 +14,8 @@ from batchway.settings import KeyEntry, find_key, index_keys
 from batchway.wire.hints import NO_HINTS, overlay
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""Names a Host header may carry wherever we listen. Any other name must be allowed by a setting: a page of a foreign
-name that resolves to our address (DNS rebinding) is refused by its Host."""
+"""Names a Host header may carry wherever we listen, as addresses may. Any other must be allowed by a setting: a page
+of a foreign name that resolves to our address (DNS rebinding) is refused by its Host."""
 
 MANY = 1000
 """Callers and host names that are remembered: hashing a key costs as much as finding whose it is."""
@@ -79,7 +80,8 @@ class Access:
             )
 
     def _is_one_of_ours(self, host: str) -> bool:
-        return host in self._hosts or _without_port(host) in self._hosts
+        name = _without_port(host)
+        return host in self._hosts or name in self._hosts or _is_address(name)
 
     @property
     def cors(self) -> bool:
@@ -122,6 +124,14 @@ class Access:
             lanes=key.lanes,
             retention=key.retention,
         )
+
+
+def _is_address(name: str) -> bool:
+    """An IP address is nobody's name: no page can have its own name lead here by it. Load balancers ask by it."""
+    try:
+        return not ip_address(name.strip("[]")).is_unspecified
+    except ValueError:
+        return False
 
 
 def _without_port(host: str) -> str:

@@ -198,8 +198,8 @@ class Bulk:
             detached=True,
             naming=naming,
         )
-        if taken.continues is not None and self._access.keyed:
-            await self._relay.check_continued(taken.request, taken.continues)
+        if taken.refers and self._access.keyed:
+            await self._relay.check_used(taken.request, taken.continues)
         return taken.request
 
     async def _wait(self, asked: list[_Asked]) -> None:

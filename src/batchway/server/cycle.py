@@ -48,7 +48,9 @@ class Cycle(RequestResponseCycle):
         _refuse_breaks(b"".join(lines))
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
+        if not self.transport.is_closing():
+            # It may be closing for what came behind this request on its connection.
+            self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()

@@ -60,6 +60,7 @@ def add(app: FastAPI, gateway: Gateway, access: Access) -> None:
 
 
 def _add_health(app: FastAPI, gateway: Gateway, figures: Figures) -> None:
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["health"])
     async def health() -> Shown:
         """Whether the gateway takes requests. Open to everyone, so that a load balancer needs no key.

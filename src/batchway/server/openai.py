@@ -11,7 +11,7 @@ import structlog
 
 from batchway.core.commands import Acknowledge, Refuse, Reply
 from batchway.core.cost import dollars
-from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, WaitOver
+from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, UnsupportedEncoding, WaitOver
 from batchway.core.types import Request
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
@@ -83,8 +83,8 @@ class Endpoint:
             with self._visits.begin(receive, send) as visit:
                 taken, timeout = await self._take(scope, receive)
                 visit.has_asked()
-                if taken.continues is not None and self._access.keyed:
-                    await self._relay.check_continued(taken.request, taken.continues)
+                if taken.refers and self._access.keyed:
+                    await self._relay.check_used(taken.request, taken.continues)
                 if timeout is None and taken.request.on_deadline != "fail" and not taken.request.detached:
                     ended = await self._drive(taken.request, visit)
                 else:
@@ -112,6 +112,10 @@ class Endpoint:
             raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
         identity = self._access.identify(headers)
         timeout = _timeout(scope["query_string"])
+        if headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedEncoding(
+                f"content-encoding: '{headers['content-encoding'][:50]}'; send the body as it is."
+            )
         detached = "prefer" in headers and prefers_async(headers)
         content = await read_body(receive, headers, self._max_body)
         now = self._engine.clock.now()
@@ -147,7 +151,9 @@ class Endpoint:
         raise WaitOver(f"No answer within {timeout:g} seconds (?timeout=). {rest}")
 
     def _goes_on(self, request: Request) -> str:
-        if self._recorded and request.retention != "none":
+        # A twin that waits no more has no answer of its own.
+        known = request.durable or self._engine.holds(request.tenant, request.id)
+        if known and self._recorded and request.retention != "none":
             return f"The request goes on; GET {path_of(request.id)} tells how it ended."
         return "The request goes on; send it again for its answer."
 

@@ -125,6 +125,26 @@ def input_file(content: bytes) -> str | None:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
 
 
+def files_in(content: bytes) -> frozenset[str]:
+    """The files that a request names, wherever in it: `file_id` (of parts), `file_ids` (of tools)."""
+    found: set[str] = set()
+    left = [body.parse(content)]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += value
+        elif isinstance(value, dict):
+            left += value.values()
+            for given in (value.get("file_id"), *_listed(value.get("file_ids"))):
+                if isinstance(given, str):
+                    found.add(given)
+    return frozenset(found)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def join_page(first: bytes, data: Sequence[Raw], *, has_more: bool) -> bytes:
     """A page with this in it, and else what the first of its provider's pages said."""
     fields = body.fields(first)

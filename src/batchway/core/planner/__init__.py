@@ -178,7 +178,7 @@ HANDLERS: Mapping[type, Callable[..., None]] = {
 
 ON_TIMER: Mapping[Timer, Callable[..., None]] = {
     "retry": answering.retry,
-    "abandoned": leaving.cancel_abandoned,
+    "abandoned": leaving.grace_over,
     "deadline": leaving.deadline_passed,
 }
 """What is done when a timer has run out."""

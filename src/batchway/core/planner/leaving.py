@@ -24,22 +24,33 @@ def _leave(plan: Plan, ask: str, keep: bool) -> None:
     """Take one caller off. When nobody waits any more: what is durable or kept goes on, what is not sent is
     dropped, a stream ends, and any other call gets a grace in which the caller's retry can adopt it."""
     seat = plan.seats.leave(ask)
-    if seat is None or seat.waiting:
+    if seat is None:
+        return
+    # Whoever was told that it goes on holds it, whatever the others do who wait for the same.
+    seat.kept = seat.kept or keep
+    if seat.waiting:
         return
     if seat.durable:
         if seat.away and seat.flight is None:
             plan.seats.close(seat)
         return
     streams = seat.request.prompt.stream
-    if seat.flight is None and (streams or not keep):
+    if seat.flight is None and (streams or not seat.kept):
         plan.batcher.remove(seat.request.ask)
         plan.seats.close(seat)
         return
     plan.seats.abandon(seat)
     if streams:
         cancel_abandoned(plan, seat)
-    elif not keep:
-        plan.set_timer(plan.now + plan.policy.abandon_grace, "abandoned", seat)
+    elif not seat.kept:
+        seat.abandoned_until = plan.now + plan.policy.abandon_grace
+        plan.set_timer(seat.abandoned_until, "abandoned", seat)
+
+
+def grace_over(plan: Plan, seat: Seat) -> None:
+    """Nobody adopted it, and nobody left it again since this timer was set."""
+    if seat.abandoned and not seat.kept and plan.now >= seat.abandoned_until:
+        cancel_abandoned(plan, seat)
 
 
 def cancel_abandoned(plan: Plan, seat: Seat) -> None:
