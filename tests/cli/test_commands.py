@@ -4,11 +4,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,26 @@ def test_a_new_key_is_printed_once_with_its_hashed_line(tmp_path: Path) -> None:
     assert f"BATCHWAY_KEYS=team-a:{hash_key(key)}:admin" in made.stderr
     assert key not in made.stderr
     assert run("keys", "create", "team a!", folder=tmp_path).returncode == 1
+
+
+def test_a_key_whose_limits_would_be_lost_is_not_made(tmp_path: Path) -> None:
+    made = run("keys", "create", "t", "--print", "--lanes", "batch", "--retention", "none", folder=tmp_path)
+    assert (made.returncode, made.stdout) == (1, "")
+    assert "lanes, retention cannot stand in BATCHWAY_KEYS" in made.stderr
+
+
+def test_a_databases_password_is_masked(tmp_path: Path) -> None:
+    shown = run("config", folder=tmp_path, BATCHWAY_DATABASE_URL="postgresql://u:secretpw@h/db")
+    assert "postgresql://***@h/db" in shown.stdout and "secretpw" not in shown.stdout
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    said = run("ledger", "--database-url", "app.db", folder=tmp_path)
+    assert said.returncode == 1 and "another program's database" in said.stderr
+    with closing(sqlite3.connect(tmp_path / "app.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
 
 
 def test_beyond_this_machine_it_wants_keys(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from tests.cli.test_commands import BATCHWAY, run, surroundings
 class Started:
     """A gateway with simulated providers, a quick batch lane, and a store that outlasts it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, events: str = "events.jsonl") -> None:
         self.folder = folder
         self.store = ("--database-url", str(folder / "s.db"))
         self.process = subprocess.Popen(
             [*BATCHWAY, "start", "--sandbox", "--port", "0", *self.store, "--batch-size", "2",
-             "--flush-interval", "0.2", "--poll-interval", "0.2", "--events", str(folder / "events.jsonl"),
+             "--flush-interval", "0.2", "--poll-interval", "0.2", "--events", events,
              "--batch-metadata", "team=a"],
             cwd=folder, env=surroundings(folder) | {"BATCHWAY_SETTLE": "0.2"}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -50,6 +50,17 @@ class Started:
         ended = run(*arguments, *self.store, folder=self.folder)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+def test_events_that_cannot_be_written_cost_no_answer(tmp_path: Path) -> None:
+    running = Started(tmp_path, events="/dev/full")
+    try:
+        assert running.ask(priority="low")["routed_via"] == "batch"
+        running.stop()
+    finally:
+        running.process.kill()
+        running.process.communicate()
 
 
 @pytest.fixture

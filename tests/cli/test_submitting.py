@@ -251,6 +251,12 @@ async def test_where_no_gateway_is_it_says_so(tmp_path: Path, url: str) -> None:
     assert leftovers(tmp_path) == []
 
 
+async def test_the_requests_are_not_replaced_by_their_answers(tmp_path: Path) -> None:
+    before = write(tmp_path, chat("one"))
+    check_refused(await run(tmp_path, "submit", "asked.jsonl", "--out", "./asked.jsonl"), ["--out", "name another"])
+    assert (tmp_path / "asked.jsonl").read_bytes() == before
+
+
 async def test_it_needs_a_store_and_its_own_key(tmp_path: Path) -> None:
     write(tmp_path, chat("one"))
     keys = f"team-a:{hash_key('bw-a')},team-b:{hash_key('bw-b')}"

@@ -26,6 +26,12 @@ def create(flags: Mapping[str, object], given: Mapping[str, object], *, print_on
     except ValueError as error:
         raise SettingsError(f"No key was made: {error}.") from error
     if print_only or store_url(load_settings(flags).settings) is None:
+        limits = [name for name in entry.__struct_fields__[4:] if getattr(entry, name) is not None]
+        if limits:
+            raise SettingsError(
+                f"No key was made: {', '.join(limits)} cannot stand in BATCHWAY_KEYS; have the key in the store, or "
+                "write a [[keys]] table into the TOML file."
+            )
         said = "The key is shown this once. For the settings (separate several by commas):\n"
         said += f"BATCHWAY_KEYS={format_key(entry)}"
     else:

@@ -96,7 +96,10 @@ async def _ask_all(where: Where, calls: list[tuple[str, str, Mapping[str, str]]]
 @asynccontextmanager
 async def reach(where: Where) -> AsyncIterator[aiohttp.ClientSession]:
     """A session with the gateway. Raises SettingsError where none answers."""
-    headers = {"authorization": f"Bearer {where.key}"} if where.key else {}
+    key = (where.key or "").strip()
+    if not key.isprintable():
+        raise SettingsError("--key (BATCHWAY_API_KEY): there is a control character in it; give the key alone.")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     try:
         session = aiohttp.ClientSession(where.url, headers=headers, timeout=timeout)

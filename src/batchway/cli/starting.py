@@ -24,6 +24,8 @@ from batchway.simulate import policies
 from batchway.simulate.shadow import make_shadow
 from batchway.wire.endpoints import FRONTS
 
+_log = structlog.get_logger()
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -106,11 +108,25 @@ def _lifecycle(settings: Settings) -> Iterator[Sequence[Listener]]:
     if settings.events is None:
         yield ()
         return
-    with nullcontext(sys.stdout.buffer) if settings.events == "-" else Path(settings.events).open("ab") as file:
+    with (
+        nullcontext(sys.stdout.buffer)
+        if settings.events == "-"
+        else Path(settings.events).open("ab", buffering=0) as file
+    ):
+        broken = False
 
         def write(line: bytes) -> None:
-            file.write(line)
-            file.flush()
+            nonlocal broken
+            try:
+                file.write(line)
+                file.flush()
+            except OSError as error:
+                # A full disk, a reader that is gone: it costs events, never a request.
+                if not broken:
+                    _log.error("lifecycle events cannot be written", events=settings.events, reason=str(error))
+                broken = True
+            else:
+                broken = False
 
         paths = {front.endpoint: f"/v1{front.path}" for front in FRONTS.values()}
         lifecycle = Lifecycle(write, dict(settings.metadata_pairs()), paths, LiveClock().now)

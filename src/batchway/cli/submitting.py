@@ -77,8 +77,8 @@ def submit(where: Where, file: str, prefix: str | None, wanted: Wanted) -> bool:
 
     `prefix`: begins their ids; None: it is made of the file's bytes.
     """
-    if wanted.out is not None:
-        find_place(wanted.out)
+    if wanted.out is not None and find_place(wanted.out) == Path(file).resolve():
+        raise InputError(f"--out {wanted.out}: is the file of the requests; name another.")
     with _opened(file) as content:
         _check(file, content)
         return asyncio.run(_submit(where, content, prefix or _prefix_of(content), wanted))

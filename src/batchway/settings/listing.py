@@ -8,7 +8,7 @@ from pydantic import ByteSize, SecretStr
 from batchway.settings.keys import KeyEntry
 from batchway.settings.model import Settings
 from batchway.settings.resolution import Loaded
-from batchway.settings.wording import format_size, mask_secret
+from batchway.settings.wording import format_size, mask_secret, mask_url
 
 UNSET = ""
 """How a setting without a value is shown."""
@@ -16,7 +16,13 @@ UNSET = ""
 
 def describe(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Rows of (setting, value, origin), in the order of the model; then what was set of providers."""
-    return [(name, show_value(_find(loaded.settings, name)), origin) for name, origin in loaded.origins.items()]
+    return [(name, _show(name, _find(loaded.settings, name)), origin) for name, origin in loaded.origins.items()]
+
+
+def _show(name: str, value: object) -> str:
+    shown = show_value(value)
+    # A PostgreSQL URL holds a password; a path is no URL.
+    return mask_url(shown) if name == "database_url" and "@" in shown and "://" in shown else shown
 
 
 def _find(settings: Settings, name: str) -> object:

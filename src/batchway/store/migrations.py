@@ -38,6 +38,7 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     _wait_for_turn(connection)
     version = read_version(connection)
     if version is None:
+        _refuse_foreign(connection)
         tables.metadata.create_all(connection, checkfirst=False)
         _version.create(connection)
         connection.execute(insert(_version).values(version=newest))
@@ -51,6 +52,12 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
         step(connection)
     if version < newest:
         connection.execute(update(_version).values(version=newest))
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """A SQLite file of another program is not written into, named by mistake. (One PostgreSQL may serve several.)"""
+    if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+        raise SettingsError("database_url: the file is another program's database; name another file.")
 
 
 def read_version(connection: Connection) -> int | None:
