@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Runner(loop_factory=uvloop.new_event_loop) as runner:
-        place = Place(folder=Path(folder), subject_core=cores[0], load_core=cores[-1])
+        place = Place(folder=Path(folder), subject_core=cores[0])
         found = runner.run(_run(place, _sizes(options), peers=options.peers))
     if options.json is not None:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))

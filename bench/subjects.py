@@ -31,7 +31,6 @@ class Place(Struct, frozen=True, kw_only=True):
 
     folder: Path
     subject_core: int
-    load_core: int
     url: str = ""
 
 

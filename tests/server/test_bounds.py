@@ -255,4 +255,6 @@ async def test_what_is_not_http_is_refused(gate: Gate) -> None:
 async def test_a_packed_body_is_refused_by_its_header(gate: Gate) -> None:
     packed = gzip.compress(BODY)
     for path in ("/v1/chat/completions", "/submit"):
-        check_fault(await gate.post(packed, path, {"content-encoding": "gzip"}), 415, "unsupported_encoding")
+        for kind in ("application/json", "application/x-ndjson"):
+            headers = {"content-encoding": "gzip", "content-type": kind}
+            check_fault(await gate.post(packed, path, headers), 415, "unsupported_encoding")

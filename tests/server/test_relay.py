@@ -200,6 +200,11 @@ async def test_nobody_has_another_tenants_file_read(lane: Gate) -> None:
         stolen = await lane.http.post(path, json={"model": "gpt-4o-mini"} | asked, headers=bearer(OTHER))
         check_fault(stolen, 400, "file_not_found", "file_id")
         assert lane.calls == calls
+    said = f'"input":[{{"role":"user","content":[{{"type":"input_file","file_id":"{name}","file_id":"x"}}]}}]'
+    for odd in ("1e999", "123456789" * 30):
+        hidden = f'{{"model":"gpt-4o-mini","odd":{odd},{said}}}'
+        stolen = await lane.http.post("/v1/responses", content=hidden, headers=bearer(OTHER))
+        check_fault(stolen, 400, "file_not_found", "file_id")
     for path, asked in parts:
         await lane.http.post(path, json={"model": "gpt-4o-mini"} | asked, headers=bearer(ONE))
     assert lane.calls == calls + len(parts), "its owner's go to the provider"

@@ -267,6 +267,11 @@ class Unconfigured(Ours):
     status = 503
     code = "provider_unconfigured"
 
+    @classmethod
+    def any_more(cls, provider: str) -> "Unconfigured":
+        """For what is on disk of a time when there were other providers."""
+        return cls(f"'{provider}' is not configured any more; its owner must configure it again.")
+
 
 class Stopping(Ours):
     """The gateway is shutting down and takes no new work."""

@@ -72,8 +72,7 @@ class Calls:
     def _dialect_of(self, request: Request) -> Dialect:
         dialect = self._dialects.get(request.provider)
         if dialect is None:
-            # What was on disk may be of a time when there were other providers.
-            raise Unconfigured(f"'{request.provider}' is not configured any more; its owner must configure it again.")
+            raise Unconfigured.any_more(request.provider)
         return dialect
 
     async def _send(self, call: Call, dialect: Dialect) -> facts.Fact:

@@ -149,6 +149,7 @@ class Caretaker:
         if self._last_tick and now - self._last_tick > self._pace.tick + min(JUMP, self._pace.lease):
             await self._catch_up()
         self._last_tick = now
+        # First what has a deadline: nothing that goes wrong may come before it.
         if self._caught.over(now):
             await self._rescuing.see_to(now)
         await self._hear_of_others()

@@ -32,6 +32,7 @@ from batchway.server.exchange import (
     Send,
     body_pieces,
     read_headers,
+    refuse_packed,
     send_fault,
     write,
 )
@@ -133,6 +134,7 @@ class Bulk:
         headers = read_headers(scope)
         self._access.check_site(scope["method"], headers)
         identity = self._access.identify(headers)
+        refuse_packed(headers)
         hints = from_headers(headers)
         if hints.request_id is not None:
             raise BadRequest(

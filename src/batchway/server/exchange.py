@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from typing import Any
 
 from batchway.core.cost import dollars
-from batchway.core.errors import TooLarge
+from batchway.core.errors import TooLarge, UnsupportedEncoding
 from batchway.core.types import Fault
 from batchway.wire.native import error_body
 
@@ -33,6 +33,13 @@ class Gone(Exception):
 def read_headers(scope: Scope) -> dict[str, str]:
     """The headers by lower-case name; of one given twice, the last."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def refuse_packed(headers: Mapping[str, str]) -> None:
+    """Raises UnsupportedEncoding: what a body unpacks to could not be bounded before it is read."""
+    packed = headers.get("content-encoding", "")
+    if packed.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding(f"content-encoding: '{packed[:50]}' is not taken; send the body as it is.")
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], max_bytes: int) -> bytes:

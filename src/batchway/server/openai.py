@@ -11,7 +11,7 @@ import structlog
 
 from batchway.core.commands import Acknowledge, Refuse, Reply
 from batchway.core.cost import dollars
-from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, UnsupportedEncoding, WaitOver
+from batchway.core.errors import BadRequest, Internal, MethodNotAllowed, Refusal, WaitOver
 from batchway.core.types import Request
 from batchway.engine.driver import Engine, Outcome, Stream
 from batchway.engine.intake import Intake, Taken
@@ -29,6 +29,7 @@ from batchway.server.exchange import (
     money_headers,
     read_body,
     read_headers,
+    refuse_packed,
     send_body,
     send_fault,
     way_headers,
@@ -112,10 +113,7 @@ class Endpoint:
             raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}.")
         identity = self._access.identify(headers)
         timeout = _timeout(scope["query_string"])
-        if headers.get("content-encoding", "identity") != "identity":
-            raise UnsupportedEncoding(
-                f"content-encoding: '{headers['content-encoding'][:50]}'; send the body as it is."
-            )
+        refuse_packed(headers)
         detached = "prefer" in headers and prefers_async(headers)
         content = await read_body(receive, headers, self._max_body)
         now = self._engine.clock.now()

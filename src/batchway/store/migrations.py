@@ -32,7 +32,8 @@ _LOCK = 0x62617463687761
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     """Bring the store to the newest version, within the connection's transaction.
 
-    Raises SettingsError where a newer batchway has written it: an older one would not understand what is there.
+    Raises SettingsError where it is another program's, or a newer batchway has written it: an older one would not
+    understand what is there.
     """
     newest = len(steps) + 1
     _wait_for_turn(connection)

@@ -3,6 +3,7 @@
 Paths and fields: OpenAI SDK 3.52 (resources/files, batches, chat/completions, responses).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -126,23 +127,21 @@ def input_file(content: bytes) -> str | None:
 
 
 def files_in(content: bytes) -> frozenset[str]:
-    """The files that a request names, wherever in it: `file_id` (of parts), `file_ids` (of tools)."""
+    """The files that a request names, wherever in it: `file_id` (of parts), `file_ids` (of tools). Of a field given
+    twice both count, since its provider may read either. Raises BadRequest for what cannot be read: whose the files in
+    it are could not be told."""
     found: set[str] = set()
-    left = [body.parse(content)]
-    while left:
-        value = left.pop()
-        if isinstance(value, list):
-            left += value
-        elif isinstance(value, dict):
-            left += value.values()
-            for given in (value.get("file_id"), *_listed(value.get("file_ids"))):
-                if isinstance(given, str):
-                    found.add(given)
+
+    def note(fields: list[tuple[str, object]]) -> None:
+        for name, value in fields:
+            if name in ("file_id", "file_ids"):
+                found.update(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str))
+
+    try:
+        json.loads(content, object_pairs_hook=note)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     return frozenset(found)
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
 
 
 def join_page(first: bytes, data: Sequence[Raw], *, has_more: bool) -> bytes:

@@ -21,7 +21,8 @@ Invariants, held by tests/core/test_planner_property.py:
 3. Whatever waits for time to pass is covered by `deadline()`; whatever waits for a slot is covered by a flight.
 4. Only requests of one tenant share an answer, and only by the rules of `core.fingerprint`.
 5. The same facts give the same commands, byte for byte.
-6. A call is cancelled only when nobody waits for it; a paid answer nobody waits for is kept for the caller's retry.
+6. A call is cancelled only when nobody waits for it, nor was told that it goes on; a paid answer nobody waits for is
+   kept for the caller's retry.
 7. Nothing durable enters a window before it is saved, and nobody hears how it ended before that is on disk.
 8. A job is formed and forgotten: what its requests become comes back by `Landed`, `Resumed` and `Rescue`, and a seat
    stays only while somebody waits for it.

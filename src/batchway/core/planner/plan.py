@@ -92,7 +92,7 @@ class Plan:
         request = seat.request
         offers = self.offers.get(request.provider)
         if offers is None:
-            raise Unconfigured(f"'{request.provider}' is not configured any more; its owner must configure it again.")
+            raise Unconfigured.any_more(request.provider)
         if self.closed or seat.barred:
             for lane in offers.open:
                 closed = self.closed.get((request.provider, request.prompt.model, lane))
