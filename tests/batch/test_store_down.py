@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.batch.lane import ONE_JOB, Lane, open_lane, own_answer, questions
-from tests.gate import check_fault, via
+from tests.gate import check_fault, until, via
 
 from batchway.store import Health, charges
 
@@ -161,3 +162,52 @@ async def test_an_answer_that_was_paid_is_given_though_it_cannot_be_kept_yet(lan
             await asyncio.sleep(0.1)
     assert found.json()["status"] == "completed"
     assert lane.billed == 1
+
+
+@pytest.mark.parametrize("how", ["disk full", "read-only"])
+async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(tmp_path: Path, how: str) -> None:
+    """However many requests end meanwhile, and however often each is tried to be written down."""
+    thirty = [f"mine-{number}" for number in range(30)]
+    async with open_lane(tmp_path, lease=600) as lane:
+        lane.fault("delay", seconds=3, endpoint="chat", count=None)
+        with capture_logs() as lines:
+            asking = [
+                asyncio.create_task(lane.ask(f"{text} {LARGE[:5000]}", priority="normal", request_id=text))
+                for text in thirty
+            ]
+            await until(lambda: lane.gate.gateway.engine.load().flights == 30)
+            with down(lane, how):
+                assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 30
+                for number in range(5):
+                    check_fault(await lane.ask(f"refused {number} {LARGE}"), 503, "store_down")
+                # Long enough for each ending to be tried again.
+                await asyncio.sleep(2.5)
+                assert lane.gate.gateway.stats.refused == 5, "metrics miss none of them"
+            async with asyncio.timeout(20):
+                while not any(line["event"] == "the store works again" for line in lines):
+                    # Whatever is written next tells that it works.
+                    await lane.ask("mine", priority="normal", request_id="mine")
+                    await asyncio.sleep(0.1)
+
+        shown = [line for line in lines if line["log_level"] != "debug" and line["event"] != "jobs cannot be claimed"]
+        began, *between, ended = shown
+        assert {line["event"] for line in between} <= {"the store cannot be used yet"}, shown
+        assert (began["log_level"], began["event"]) == ("error", "the store cannot be used")
+        assert ("readonly" if how == "read-only" else "full") in began["reason"]
+        assert "written down when the store works again" in began["meanwhile"]
+        assert (ended["written"], ended["refused"]) == (30, 5)
+        answers = [(await lane.gate.http.get(f"/requests/{text}")).json() for text in thirty]
+        assert {answer["status"] for answer in answers} == {"completed"}
+
+
+async def test_who_stops_while_the_store_is_down_is_told_what_waits(tmp_path: Path) -> None:
+    with capture_logs() as lines:
+        async with open_lane(tmp_path, lease=600) as lane:
+            lane.fault("delay", seconds=0.5, endpoint="chat")
+            asking = asyncio.create_task(lane.ask("mine please", priority="normal", request_id="mine"))
+            await until(lambda: lane.gate.gateway.engine.load().flights)
+            _tell(lane, "query_only = ON")
+            assert own_answer("mine please", await asking)
+
+    (last,) = [line for line in lines if line["event"].startswith("stopped while")]
+    assert last["waiting"] == 1

@@ -12,6 +12,7 @@ from msgspec import Struct
 from batchway.core.errors import Refusal, Unauthorized
 from batchway.core.events import Event
 from batchway.core.facts import Fact, Landed, Rescue, Resumed
+from batchway.core.types import Fault
 from batchway.engine.rescuing import Rescuing, refuse
 from batchway.engine.rounds import rounds
 from batchway.ports import Clock, Custody, JobStore, Journal, Pending
@@ -48,6 +49,9 @@ class Desk(Protocol):
     def reaches(self, provider: str) -> bool:
         """Whether the provider is configured here."""
         ...
+
+    def store_failed(self, fault: Fault) -> None: ...
+    def store_worked(self) -> None: ...
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -124,7 +128,9 @@ class Caretaker:
         await self._custody.enter()
         await self._catch_up()
         paces = ((self._beat, self._pace.lease / 3), (self._tick, self._pace.tick), (self._sweep, self._pace.sweep))
-        self._tasks = [asyncio.create_task(rounds(see_to, seconds)) for see_to, seconds in paces]
+        self._tasks = [
+            asyncio.create_task(rounds(see_to, seconds, refused=self._desk.store_failed)) for see_to, seconds in paces
+        ]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -143,6 +149,7 @@ class Caretaker:
             _log.warning("the lease was over; going on under a new name")
             await self._custody.enter()
             await self._catch_up()
+        self._desk.store_worked()
 
     async def _tick(self) -> None:
         now = self._clock.now()

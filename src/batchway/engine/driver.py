@@ -32,10 +32,11 @@ from batchway.core.commands import (
 from batchway.core.errors import Refusal, Stopping, wordless
 from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
 from batchway.core.planner import Load, Planner
-from batchway.core.types import Request, Via
+from batchway.core.types import Fault, Request, Via
 from batchway.engine import keeping
 from batchway.engine.calls import Calls
 from batchway.engine.fitting import Count, fit
+from batchway.engine.outage import Outage
 from batchway.engine.tape import Tape
 from batchway.ports import Alarm, Clock, Dialect, Journal, Listener, Sender
 
@@ -116,6 +117,7 @@ class Engine:
         self._heard = _heard(listeners)
         self._count = count
         self._journal = journal
+        self._outage = Outage(clock.now)
         self._batching: Batching | None = None
         self._drain_timeout = drain_timeout
         self._callers: dict[str, _Caller] = {}
@@ -161,6 +163,7 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
+        self._outage.end()
 
     def batch_with(self, batching: Batching) -> None:
         """Let this form the jobs."""
@@ -299,6 +302,14 @@ class Engine:
         """Whether the provider is configured here."""
         return self._calls.reaches(provider)
 
+    def store_failed(self, fault: Fault) -> None:
+        """The store could not do what somebody asked of it: one outage is told of for all of them."""
+        self._outage.failed(fault.message)
+
+    def store_worked(self) -> None:
+        """The store has written something."""
+        self._outage.worked()
+
     def publish(self, event: Event) -> None:
         """Tell whoever hears such events."""
         for hear in self._heard.get(type(event), ()):
@@ -335,7 +346,7 @@ class Engine:
     async def _look_all(self) -> None:
         """All of one turn of the loop together: it costs a task and a statement each, or one for all of them."""
         looking, self._looking = self._looking, []
-        self.tell_all(await keeping.look(self._store(), looking))
+        self.tell_all(await keeping.look(self._store(), self._outage, looking))
 
     def _save(self, command: Save) -> None:
         if command.lane == "batch" and self._batching is not None:
@@ -353,7 +364,7 @@ class Engine:
     async def _save_all(self) -> None:
         """As `_look_all`."""
         saving, self._saving = self._saving, []
-        self.tell_all(await keeping.save(self._store(), saving))
+        self.tell_all(await keeping.save(self._store(), self._outage, saving))
 
     def _keep(self, command: Keep) -> None:
         ask = command.request.ask
@@ -362,11 +373,11 @@ class Engine:
 
     async def _put_down(self, command: Keep) -> None:
         ask = command.request.ask
-        kept = await keeping.keep(self._store(), command)
+        kept = await keeping.keep(self._store(), self._outage, command)
         self.tell(facts.Kept(ask))
         if not kept:
             self._unkept.add(ask)
-            await keeping.keep_later(self._store(), command)
+            await keeping.keep_later(self._store(), self._outage, command)
             self._unkept.discard(ask)
 
     def _form_job(self, command: FormJob) -> None:

@@ -55,6 +55,7 @@ class Desk(Protocol):
     def tell(self, fact: Fact) -> None: ...
     def tell_all(self, told: Iterable[Fact]) -> None: ...
     def publish(self, event: Event) -> None: ...
+    def store_failed(self, fault: Fault) -> None: ...
 
 
 class Steps:
@@ -115,7 +116,7 @@ class Steps:
                 if await self._store.prolong(held, self._lease) is None:
                     return
             except Refusal as refusal:
-                _log.warning("a lease could not be prolonged", job_id=held.job.id, reason=refusal.fault.message)
+                self._desk.store_failed(refusal.fault)
 
     async def _walk(self, held: Held) -> None:
         account = self._accounts.get(held.job.account)

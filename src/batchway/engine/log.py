@@ -8,6 +8,9 @@ from batchway.core.errors import wordless
 from batchway.core.events import Answered, CallEnded, CallSent, Cancelled, Joined, Refused
 from batchway.core.facts import Failed
 
+TOLD_AS_ONE = frozenset({"store_down"})
+"""Codes of faults whose cause is told of once for all who get them (`engine.outage`)."""
+
 
 class Log:
     """A listener. Bodies and keys are never logged."""
@@ -48,7 +51,8 @@ class Log:
             )
 
     def _refused(self, event: Refused) -> None:
-        tell = self._log.warning if event.fault.whose == "ours" else self._log.debug
+        fault = event.fault
+        tell = self._log.warning if fault.whose == "ours" and fault.code not in TOLD_AS_ONE else self._log.debug
         tell("refused", request_id=event.request.id, code=event.fault.code, reason=event.reason)
 
     def _sent(self, event: CallSent) -> None:

@@ -6,19 +6,30 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from batchway.core.errors import Refusal
+from batchway.core.types import Fault
 
 _log = structlog.get_logger()
 
 
-async def rounds(see_to: Callable[[], Awaitable[object]], seconds: float, *, at_once: bool = True) -> None:
-    """See to it every so many seconds, the first time `at_once` or after them. Ends when it is cancelled."""
+async def rounds(
+    see_to: Callable[[], Awaitable[object]],
+    seconds: float,
+    *,
+    at_once: bool = True,
+    refused: Callable[[Fault], None] | None = None,
+) -> None:
+    """See to it every so many seconds, the first time `at_once` or after them. Ends when it is cancelled. `refused` is
+    told where the store is down, in place of the log."""
     if not at_once:
         await asyncio.sleep(seconds)
     while True:
         try:
             await see_to()
         except Refusal as refusal:
-            _log.warning("not seen to now", what=see_to.__name__, reason=refusal.fault.message)
+            if refused is not None:
+                refused(refusal.fault)
+            else:
+                _log.warning("not seen to now", what=see_to.__name__, reason=refusal.fault.message)
         except Exception:  # noqa: BLE001  # A defect: a lease that is not prolonged would be a greater one.
             _log.exception("a round met a defect", what=see_to.__name__)
         await asyncio.sleep(seconds)

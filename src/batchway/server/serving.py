@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import cast
 
-import structlog
 import uvicorn
 
 from batchway.assemble import Gateway, gateway
@@ -29,9 +28,6 @@ KEYS_SECONDS = 2.0
 
 TICKS_PER_SECOND = 10
 """How often uvicorn's server ticks."""
-
-
-_log = structlog.get_logger()
 
 
 class _Server(uvicorn.Server):
@@ -108,7 +104,7 @@ async def _follow_keys(served: Gateway, access: Access) -> None:
         try:
             access.know(await served.stored_keys())
         except Refusal as refusal:
-            _log.warning("keys are as they were: the store is down", reason=refusal.fault.message)
+            served.engine.store_failed(refusal.fault)
 
 
 def run(
