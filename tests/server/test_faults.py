@@ -21,7 +21,7 @@ async def hurried(gate: Gate, clock: HandClock, **fields: Any) -> httpx2.Respons
 
 STATUSES = {
     400: (1, None),
-    401: (1, "invalid_api_key"),
+    401: (1, "provider_key_refused"),
     404: (1, "model_not_found"),
     422: (1, None),
     429: (3, "rate_limit_exceeded"),

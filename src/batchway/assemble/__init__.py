@@ -19,6 +19,7 @@ from batchway.assemble.accounts import (
     batch_account,
     dialect_of,
     given_of,
+    key_settings,
     offers_of,
     relay_dialect,
 )
@@ -209,12 +210,14 @@ async def gateway(
             turnarounds=storage.turnarounds if storage else None,
         )
         intake = _intake(settings, found, dialects, prices.catalog, ids, store=storage is not None)
+        own_keys = key_settings(found)
         relay = Relay(
             intake.default_provider,
             relay_dialect(found[intake.default_provider], settings),
             sender,
             StoreBelongings(storage.database) if storage else None,
             clock,
+            key_setting=own_keys.get(intake.default_provider),
         )
         tallies, catch_up = Tallies(), CatchUp()
         metrics, stats = Metrics(tallies), Stats(tallies)
@@ -229,6 +232,7 @@ async def gateway(
             count=counts.text,
             journal=storage.journal if storage else None,
             max_body=settings.max_response_bytes,
+            key_settings=own_keys,
             drain_timeout=settings.drain_timeout,
         )
         jobs = None
@@ -241,7 +245,7 @@ async def gateway(
             settings=settings,
             engine=engine,
             intake=intake,
-            models=Models(dialects, intake.default_provider, sender, clock),
+            models=Models(dialects, intake.default_provider, sender, clock, key_settings=own_keys),
             dialects=dialects,
             accounts=found,
             metrics=metrics,

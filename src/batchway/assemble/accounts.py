@@ -1,5 +1,6 @@
 """Accounts: which providers can be used here, by what key, dialect and lanes."""
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 from batchway.core.errors import SettingsError
@@ -25,6 +26,16 @@ def accounts(settings: Settings, sandbox: str | None = None) -> dict[str, Accoun
         if account is not None:
             found[name] = account
     return found
+
+
+def key_settings(found: Mapping[str, Account]) -> dict[str, str]:
+    """Where the gateway's own keys are set, by provider: what its owner looks for when one is refused."""
+    return {name: _key_setting(name) for name, account in found.items() if account.key is not None}
+
+
+def _key_setting(name: str) -> str:
+    row = row_of(name)
+    return " or ".join(row.key_variables) if row is not None else f"providers.{name}.key"
 
 
 def given_of(settings: Settings, name: str) -> ProviderSettings:

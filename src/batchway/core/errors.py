@@ -18,6 +18,7 @@ BatchwayError
     │   └── TooMany           429  the queue is full: come back after Retry-After
     ├── Theirs                the provider's (502, 503, 504, or its own status passed through)
     │   ├── UpstreamRefused   the provider answered with an error status
+    │   │   └── KeyRefused        for the gateway's own key, which is not the caller's to mend
     │   ├── Unreachable       502  no connection was made: nothing was sent, nothing is billed
     │   ├── UpstreamTimeout   504  sent, no answer in time: the provider may still bill it
     │   ├── UpstreamCut       502  the answer broke off
@@ -39,6 +40,11 @@ from typing import ClassVar, Literal
 from msgspec import structs
 
 from batchway.core.types import Fault
+
+UNAUTHORIZED, FORBIDDEN = 401, 403
+
+KEY_CODES = frozenset({"invalid_api_key", "api_key_invalid"})
+"""Codes that say the same as a 401: Google's comes with a 400 (providers.md §13.1)."""
 
 
 class BatchwayError(Exception):
@@ -197,6 +203,39 @@ class UpstreamRefused(Theirs):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
         self.fault = fault
+
+
+_OURS_REFUSED = "refused the key of this gateway ({}), not yours: whoever runs the gateway has to mend it."
+_FORBIDDEN_TO_OURS = "does not allow this to the key of this gateway ({}); yours was not sent there."
+
+
+class KeyRefused(UpstreamRefused):
+    """The provider did not take the gateway's own key. Its status passes through, as any other's does; its words alone
+    would have the caller look at a key that never went there."""
+
+    code = "provider_key_refused"
+
+    def __init__(self, fault: Fault, provider: str, setting: str) -> None:
+        """`setting`: where the key is set."""
+        forbidden = fault.status == FORBIDDEN and fault.code not in KEY_CODES
+        what = _FORBIDDEN_TO_OURS if forbidden else _OURS_REFUSED
+        told = structs.replace(
+            fault,
+            type=self.type,
+            code=(fault.code if forbidden else None) or self.code,
+            message=f"'{provider}' {what.format(setting)} It said: {fault.message}",
+            param=None,
+            passing=False,
+            body=None,
+        )
+        super().__init__(told)
+
+    @classmethod
+    def or_as_it_is(cls, fault: Fault, provider: str, setting: str | None) -> Fault:
+        """The fault, said so where a provider's is about the key that it was asked with. `setting`: None where that was
+        the caller's own."""
+        told = fault.whose == "theirs" and (fault.status in (UNAUTHORIZED, FORBIDDEN) or fault.code in KEY_CODES)
+        return cls(fault, provider, setting).fault if told and setting is not None else fault
 
 
 class Unreachable(Theirs):

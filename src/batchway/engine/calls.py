@@ -9,7 +9,7 @@ from msgspec import structs
 
 from batchway.core import facts
 from batchway.core.commands import Call
-from batchway.core.errors import Internal, Refusal, Unconfigured, UpstreamCut, UpstreamMalformed
+from batchway.core.errors import Internal, KeyRefused, Refusal, Unconfigured, UpstreamCut, UpstreamMalformed
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Lane, Request
@@ -36,13 +36,22 @@ class Calls:
     """Makes calls through the dialect of each request's provider."""
 
     def __init__(
-        self, dialects: Mapping[str, Dialect], sender: Sender, clock: Clock, desk: Desk, *, max_body: int
+        self,
+        dialects: Mapping[str, Dialect],
+        sender: Sender,
+        clock: Clock,
+        desk: Desk,
+        *,
+        max_body: int,
+        key_settings: Mapping[str, str],
     ) -> None:
+        """`key_settings`: where the gateway's own keys are set, by provider."""
         self._dialects = dialects
         self._sender = sender
         self._clock = clock
         self._desk = desk
         self._max_body = max_body
+        self._key_settings = key_settings
 
     def reaches(self, provider: str) -> bool:
         """Whether there is a way to it."""
@@ -64,6 +73,9 @@ class Calls:
             _log.exception("a call failed by a defect", call_id=call.call_id, provider=request.provider)
             fault = Internal(f"A call failed by a defect of batchway ({type(error).__name__}); see the log.").fault
             ended = facts.Failed(call.call_id, fault)
+        if isinstance(ended, facts.Failed):
+            setting = self._key_settings.get(request.provider)
+            ended = structs.replace(ended, fault=KeyRefused.or_as_it_is(ended.fault, request.provider, setting))
         # The callers hear how it ended before the tape says that it has.
         self._desk.tell(ended)
         if tape is not None:

@@ -104,16 +104,17 @@ class Engine:
         count: Count,
         journal: Journal | None = None,
         max_body: int,
+        key_settings: Mapping[str, str],
         drain_timeout: float,
     ) -> None:
         """Within the running loop. `journal`: None where no store is open; the policy then asks for nothing of it, and
-        no job is formed."""
+        no job is formed. `key_settings`: where the gateway's own keys are set, by provider."""
         # Asked for once: to find it out, Python 3.11 asks the kernel which process this is.
         self._loop = asyncio.get_running_loop()
         self.clock = clock
         self.stopping = False
         self._planner = planner
-        self._calls = Calls(dialects, sender, clock, self, max_body=max_body)
+        self._calls = Calls(dialects, sender, clock, self, max_body=max_body, key_settings=key_settings)
         self._heard = _heard(listeners)
         self._count = count
         self._journal = journal

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from batchway.core.errors import NotFound, Refusal, UpstreamMalformed
+from batchway.core.errors import KeyRefused, NotFound, Refusal, UpstreamMalformed, UpstreamRefused
 from batchway.ports import Clock, Dialect, Incoming, Sender
 from batchway.wire import body
 
@@ -24,11 +24,21 @@ _list = msgspec.json.Decoder(_List)
 class Models:
     """Lists and looks up. The default provider's models keep their names, the others' get `provider/` before them."""
 
-    def __init__(self, dialects: Mapping[str, Dialect], default: str, sender: Sender, clock: Clock) -> None:
+    def __init__(
+        self,
+        dialects: Mapping[str, Dialect],
+        default: str,
+        sender: Sender,
+        clock: Clock,
+        *,
+        key_settings: Mapping[str, str],
+    ) -> None:
+        """`key_settings`: where the gateway's own keys are set, by provider."""
         self._dialects = dialects
         self._default = default
         self._sender = sender
         self._clock = clock
+        self._key_settings = key_settings
         self._kept: tuple[float, bytes] | None = None
 
     async def list_all(self, authorization: str | None) -> tuple[bytes, str]:
@@ -64,13 +74,15 @@ class Models:
         return models
 
     async def look_up(self, provider: str, model: str, authorization: str | None) -> Incoming:
-        """One model as its provider describes it. Raises NotFound for what is no name: `..` would lead elsewhere."""
+        """One model as its provider describes it. Raises NotFound for what is no name (`..` would lead elsewhere), and
+        UpstreamRefused."""
         if not {"", ".", ".."}.isdisjoint(model.split("/")):
             raise NotFound(f"'{model[:100]}' is not the name of a model.", param="model", code="model_not_found")
         dialect = self._dialects[provider]
         incoming = await self._sender.send(dialect.encode_models(model, authorization))
         if incoming.status != 200:
-            return incoming
+            fault = KeyRefused.or_as_it_is(dialect.fault(incoming), provider, self._key_settings.get(provider))
+            raise UpstreamRefused(fault)
         try:
             return structs.replace(incoming, body=dialect.decode_models(incoming.body))
         except msgspec.DecodeError as error:

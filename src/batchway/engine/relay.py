@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from batchway.core.commands import Reply
-from batchway.core.errors import BadRequest, NotFound, NotServed, UpstreamMalformed, UpstreamRefused
+from batchway.core.errors import BadRequest, KeyRefused, NotFound, NotServed, UpstreamMalformed, UpstreamRefused
 from batchway.core.events import Answered, Unclaimed
 from batchway.core.types import Answer, Request
 from batchway.ports import (
@@ -68,13 +68,17 @@ class Relay:
         sender: Sender,
         belongings: Belongings | None,
         clock: Clock,
+        *,
+        key_setting: str | None,
     ) -> None:
-        """`dialect`: None where the provider has no such objects; `belongings`: None where no store is open."""
+        """`dialect`: None where the provider has no such objects; `belongings`: None where no store is open.
+        `key_setting`: where the provider's key is set; None: callers' own are forwarded."""
         self._provider = provider
         self._dialect = dialect
         self._sender = sender
         self._belongings = belongings
         self._clock = clock
+        self._key_setting = key_setting
 
     # What may be done
 
@@ -150,7 +154,8 @@ class Relay:
         return incoming
 
     def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> UpstreamRefused:
-        return UpstreamRefused(self._spoken().fault(Incoming(status=status, headers=headers, body=content)))
+        fault = self._spoken().fault(Incoming(status=status, headers=headers, body=content))
+        return UpstreamRefused(KeyRefused.or_as_it_is(fault, self._provider, self._key_setting))
 
     async def settle(self, caller: Caller, place: Place, act: Act, content: bytes) -> None:
         """Keep whose it is that was made, or shown as the result of what was made; forget what was deleted."""

@@ -56,10 +56,7 @@ def _add_models(app: FastAPI, gateway: Gateway, access: Access) -> None:
         """One model as its provider describes it."""
         identity = access.identify(request.headers)
         provider, name = gateway.intake.resolve(model)
-        dialect = gateway.dialects[provider]
         incoming = await gateway.models.look_up(provider, name, identity.authorization)
-        if incoming.status != 200:
-            return _render(dialect.fault(incoming))
         return Response(incoming.body, media_type="application/json")
 
 

@@ -115,9 +115,13 @@ def id_headers(request_id: str) -> Headers:
 
 
 def way_headers(via: str, why: str) -> Headers:
-    """How it was answered, and why so. It may quote a provider, so it is made fit for a header."""
-    readable = (why if why.isprintable() else repr(why))[:MAX_WHY].encode("ascii", "replace")
-    return [(b"x-batchway-routed-via", via.encode()), (b"x-batchway-why", readable)]
+    """How it was answered, and why so."""
+    return [(b"x-batchway-routed-via", via.encode()), why_header(why)]
+
+
+def why_header(why: str) -> tuple[bytes, bytes]:
+    """Why it ended so. It may quote a provider, so it is made fit for a header."""
+    return (b"x-batchway-why", (why if why.isprintable() else repr(why))[:MAX_WHY].encode("ascii", "replace"))
 
 
 def money_headers(cost: int | None, saved: int | None) -> Headers:

@@ -33,6 +33,7 @@ from batchway.server.exchange import (
     send_body,
     send_fault,
     way_headers,
+    why_header,
     write,
 )
 from batchway.server.visits import Visit, Visits
@@ -160,7 +161,7 @@ class Endpoint:
         if isinstance(outcome, Stream):
             await self._render_stream(taken, outcome, send)
         elif isinstance(outcome, Refuse):
-            await send_fault(send, outcome.fault, taken.request.id, retries=self._retries)
+            await send_fault(send, outcome.fault, taken.request.id, [why_header(outcome.why)], retries=self._retries)
         elif isinstance(outcome, Acknowledge):
             await send_body(send, 202, _accepted(outcome.request.id), pending(outcome.request.id))
         elif taken.request.prompt.stream:
