@@ -86,7 +86,11 @@ TOLD: list[tuple[commands.Command, events.Event]] = [
     ),
     (
         commands.Refuse(request=TWIN, fault=FAULT, why="w"),
-        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, on_disk=False, reason="w"),
+        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, on_disk=False, taken=True, reason="w"),
+    ),
+    (
+        commands.Refuse(request=TWIN, fault=FAULT, why="w", taken=False),
+        events.Refused(at=AT, request=TWIN, fault=FAULT, seconds=1.5, on_disk=False, taken=False, reason="w"),
     ),
     (
         commands.Acknowledge(request=ASKED, why="w"),

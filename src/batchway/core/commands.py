@@ -119,6 +119,8 @@ class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     why: str
     on_disk: bool = False
     """The request and its fault are there already."""
+    taken: bool = True
+    """False: it never was a request of its own, since its id stands for another. It is refused, and has not failed."""
 
 
 class Acknowledge(Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -132,6 +132,8 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     fault: Fault
     seconds: float
     on_disk: bool
+    taken: bool
+    """False: it never was a request of its own, which could have failed."""
     reason: str
 
 
@@ -240,6 +242,7 @@ def _refused(command: commands.Refuse, at: float) -> Refused:
         fault=command.fault,
         seconds=seconds,
         on_disk=command.on_disk,
+        taken=command.taken,
         reason=command.why,
     )
 

@@ -28,7 +28,7 @@ class Recorder:
             self._behind.answered(event.reply)
 
     def _on_refused(self, event: Refused) -> None:
-        if not event.on_disk:
+        if event.taken and not event.on_disk:
             self._behind.refused(event.request, event.fault, event.reason)
 
     def _on_unclaimed(self, event: Unclaimed) -> None:

@@ -34,8 +34,7 @@ def _reuse_named(plan: Plan, request: Request) -> bool:
     seat, kept = plan.seats.named(request), plan.memory.named.get((request.tenant, request.id), plan.now)
     known = seat.request.fingerprint if seat else kept.fingerprint if kept else request.fingerprint
     if known != request.fingerprint:
-        why = "this request_id came with another body before"
-        plan.out.append(Refuse(request=request, fault=_conflict(request), why=why))
+        plan.out.append(_conflict(request))
         return True
     if seat:
         _join(plan, seat, request, "the same request_id is under way")
@@ -111,7 +110,7 @@ def looked(plan: Plan, fact: facts.Looked) -> None:
     if known is None:
         routing.fit_or_route(plan, seat)
     elif known.request.fingerprint != seat.request.fingerprint:
-        ending.refuse(plan, seat, _conflict(seat.request), "this request_id came with another body before")
+        plan.out += [_conflict(caller) for caller in plan.seats.close(seat)]
     elif known.result is None:
         _attach(plan, seat, known.request)
     elif isinstance(known.result, Fault):
@@ -147,11 +146,12 @@ def _give_known(plan: Plan, seat: Seat, first: Request, answer: Answer, call_id:
         _give(plan, request, kept, "cache", why, booked=again, on_disk=again)
 
 
-def _conflict(request: Request) -> Fault:
-    return errors.Conflict(
+def _conflict(request: Request) -> Refuse:
+    fault = errors.Conflict(
         f"request_id '{request.id}' was used for another body; give each request an id of its own.",
         param="request_id",
     ).fault
+    return Refuse(request=request, fault=fault, why="this request_id came with another body before", taken=False)
 
 
 def _in_time(seat: Seat, request: Request) -> bool:
