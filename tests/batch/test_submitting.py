@@ -77,36 +77,58 @@ async def test_of_two_batches_of_one_tag_one_is_ended(tmp_path: Path) -> None:
         assert Counter(lane.paid.values())[1] >= 10, "the duplicate was to be ended before it was done"
 
 
-async def test_a_stray_batch_is_found_though_its_job_is_done(lane: Lane) -> None:
-    """As one that a process made which stood still for long: nobody's job knows of it."""
-    await all_answered(lane)
-    (job,) = await lane.done()
+async def make_stray(lane: Lane, provider: str) -> None:
+    """Make a batch with the tag of the oldest that is known, as a process does that stood still for long: no job knows
+    of it."""
     lane.gate.sandbox.batch_schedule = structs.replace(lane.gate.sandbox.batch_schedule, running=30.0)
     body = b'{"custom_id": "x", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4o-mini", '
     body += b'"messages": [{"role": "user", "content": "stray"}]}}\n'
     key = {"authorization": "Bearer sandbox-key"}
-    upstream = f"{lane.gate.upstream}/openai/v1"
+    upstream = f"{lane.gate.upstream}/{provider}/v1"
     file = {"file": ("in.jsonl", body)}
     made = await lane.gate.http.post(f"{upstream}/files", files=file, data={"purpose": "batch"}, headers=key)
+    known = next(batch for batch in lane.batches if batch.order.provider == provider)
     stray = {
         "input_file_id": made.json()["id"],
         "endpoint": "/v1/chat/completions",
         "completion_window": "24h",
-        "metadata": dict(lane.batches[0].order.tags or {}),
+        "metadata": dict(known.order.tags or {}),
     }
     answer = await lane.gate.http.post(f"{upstream}/batches", json=stray, headers=key)
     assert answer.status_code == 200, answer.text
 
+
+async def stray_ended(lane: Lane) -> None:
+    """Wait until it is cancelled."""
     async with asyncio.timeout(15):
         while lane.batches[-1].ended is None:
             await asyncio.sleep(0.05)
             await lane.gate.sandbox.batches.settle(lane.gate.sandbox.now())
-
     assert lane.batches[-1].ended == "cancelled"
+
+
+async def test_a_stray_batch_is_found_though_its_job_is_done(lane: Lane) -> None:
+    await all_answered(lane)
+    (job,) = await lane.done()
+
+    await make_stray(lane, "openai")
+    await stray_ended(lane)
+
     async with asyncio.timeout(10):
         while (await lane.done())[0].job.duplicates != (lane.batches[-1].order.id,):
             await asyncio.sleep(0.05)
     assert job.job.duplicates == ()
+
+
+async def test_an_account_that_cannot_be_reached_hides_the_strays_of_no_other(lane: Lane) -> None:
+    # It is the one that is looked through first.
+    for provider in ("openai", "groq"):
+        await all_answered(lane, TWENTY[:3], provider=provider)
+    await lane.done()
+    lane.fault("drop", endpoint="batches.list", match={"provider": "openai"}, count=None)
+
+    await make_stray(lane, "groq")
+    await stray_ended(lane)
 
 
 async def test_a_refused_create_is_repeated_when_the_provider_says_so(lane: Lane) -> None:
