@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.batch.lane import Lane, open_lane, own_answer, questions
-from tests.gate import check_fault, via
+from tests.gate import check_fault, until, via
 
 from batchway.core.types import Charge
 from batchway.store import charges
@@ -125,3 +125,88 @@ async def test_what_rescues_have_cost_outlasts_a_restart(tmp_path: Path) -> None
     async with open_lane(tmp_path, seconds=2.5, rescue_cap_usd=0.0004, **settings) as lane:
         answers = await lane.ask_all([f"again {text}" for text in FIVE], **SOON)
         assert [via(answer) for answer in answers] == ["batch"] * 5
+
+
+# A deadline that fails without a batch: what its caller is told, and what is told of it by its id later
+
+
+AT_ONCE: dict[str, Any] = {"priority": "normal", "deadline": 0.5, "on_deadline": "fail"}
+
+
+async def told(lane: Lane, request_id: str) -> dict[str, Any]:
+    """What there is of a request, once it has ended."""
+    async with asyncio.timeout(20):
+        found: dict[str, Any] = {"status": "pending"}
+        while found["status"] == "pending":
+            await asyncio.sleep(0.05)
+            found = (await lane.gate.http.get(f"/requests/{request_id}")).json()
+    return found
+
+
+async def unrecorded(lane: Lane) -> int:
+    """What was lost of the records."""
+    storage = lane.gate.gateway.storage
+    assert storage is not None
+    await until(lambda: storage.database.health().behind_bytes == 0)
+    return int((await lane.gate.http.get("/stats")).json()["unrecorded"]["records"])
+
+
+async def test_a_call_that_will_be_billed_keeps_its_answer_and_its_fault_says_so(lane: Lane) -> None:
+    lane.fault("delay", seconds=1.5, endpoint="chat")
+    error = check_fault(await lane.ask(FIVE[0], **AT_ONCE, request_id="mine"), 504, "deadline_passed")
+    assert "request 'mine' goes on" in error["message"]
+    assert (await lane.gate.http.get("/requests/mine")).json()["status"] == "pending"
+
+    assert (await told(lane, "mine"))["status"] == "completed"
+
+    assert own_answer(FIVE[0], await lane.ask(FIVE[0], **AT_ONCE, request_id="mine"))
+    assert (lane.billed, await unrecorded(lane)) == (1, 0)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+async def test_what_is_not_sent_by_its_deadline_has_failed_and_costs_nothing(tmp_path: Path, detached: bool) -> None:
+    async with open_lane(tmp_path, max_in_flight=1) as lane:
+        lane.fault("delay", seconds=1.5, endpoint="chat")
+        first = asyncio.create_task(lane.ask("first please", priority="normal"))
+        await until(lane.gate.under_way())
+        headers = {"prefer": "respond-async"} if detached else {}
+        answer = await lane.ask(FIVE[0], **AT_ONCE, request_id="mine", headers=headers)
+        if not detached:
+            error = check_fault(answer, 504, "deadline_passed")
+            assert "goes on" not in error["message"]
+
+        found = await told(lane, "mine")
+        assert not first.done()
+
+        assert (found["status"], found["error"]["code"]) == ("failed", "deadline_passed")
+        assert own_answer("first please", await first)
+        check_fault(await lane.ask(FIVE[0], **AT_ONCE, request_id="mine"), 504, "deadline_passed")
+        await until(lane.gate.under_way(0))
+        assert (lane.gate.calls, await unrecorded(lane)) == (1, 0)
+
+
+async def test_what_no_disk_has_stays_failed_whatever_comes_late(lane: Lane) -> None:
+    """It is kept for its caller's own retry alone, as any answer that came too late for whoever asked."""
+    lane.fault("delay", seconds=1.5, endpoint="chat")
+    late = await lane.ask(FIVE[0], **AT_ONCE)
+    error = check_fault(late, 504, "deadline_passed")
+    assert "goes on" not in error["message"]
+    await until(lane.gate.under_way(0))
+
+    found = await told(lane, late.json()["request_id"])
+
+    assert (found["status"], found["error"]["code"]) == ("failed", "deadline_passed")
+    retried = await lane.ask(FIVE[0], **AT_ONCE)
+    assert own_answer(FIVE[0], retried) and "adopted" in retried.headers["x-batchway-why"]
+    assert (lane.billed, await unrecorded(lane)) == (1, 0)
+
+
+async def test_what_fails_in_its_batch_is_told_so_for_good(lane: Lane) -> None:
+    error = check_fault(await lane.ask(FIVE[0], **SOON, on_deadline="fail", request_id="mine"), 504, "deadline_passed")
+    assert "goes on" not in error["message"]
+
+    found = await told(lane, "mine")
+    assert (found["status"], found["error"]["code"]) == ("failed", "deadline_passed")
+    await lane.done()
+    assert (await told(lane, "mine")) == found, "what its batch brings is too late"
+    assert await unrecorded(lane) == 0

@@ -5,7 +5,7 @@ from msgspec import structs
 from tests.core.desk import LOST, OVERLOADED, WRONG, Desk, call_of, only, reply_of
 
 from batchway.core import facts
-from batchway.core.commands import Book, Cancel, Join, Refuse, Reply
+from batchway.core.commands import Book, Cancel, Join, Record, Refuse, Reply
 from batchway.core.planner.answering import SAMPLE
 from batchway.core.policy import Policy
 from batchway.core.tokens import TokenCounts
@@ -114,6 +114,17 @@ def test_a_failed_leader_passes_the_lead_on() -> None:
     assert isinstance(refuse, Refuse) and refuse.request.ask == "ask-1"
     assert promoted.riders == ("ask-2",)
     assert reply_of(desk.finish(promoted)).request.ask == "ask-2"
+
+
+def test_who_was_refused_and_recorded_so_is_not_recorded_again_when_the_others_have_left() -> None:
+    desk = Desk(Policy(max_retries=0))
+    call = call_of(desk.ask())
+    desk.ask()
+    promoted = call_of(desk.tell(facts.Failed(call.call_id, structs.replace(OVERLOADED, status=500))))
+    desk.tell(facts.Left("ask-2"))
+    ended = desk.finish(promoted)
+    assert not [command for command in ended if isinstance(command, Record)]
+    assert isinstance(only(ended, Book), Book), "what was paid is charged all the same"
 
 
 def test_a_fault_of_the_request_itself_is_told_to_all_its_twins() -> None:

@@ -65,6 +65,16 @@ def test_durable_work_is_saved_before_it_is_sent_and_kept_before_it_is_told() ->
     assert desk.planner.load().waiting == 0
 
 
+def test_who_fails_while_others_wait_for_the_same_id_is_recorded_by_what_comes_of_that() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, named=True, id="mine")
+    desk.tell(facts.Looked("ask-1"))
+    call = call_of(desk.tell(facts.Saved("ask-1")))
+    desk.ask(durable=True, named=True, id="mine")
+    refuse = only(desk.tell(facts.Failed(call.call_id, structs.replace(LOST, billed="no"))), Refuse)
+    assert isinstance(refuse, Refuse) and (refuse.request.ask, refuse.on_disk) == ("ask-1", True)
+
+
 def test_what_cannot_be_saved_is_not_accepted() -> None:
     desk = desk_of()
     desk.ask(durable=True, reuse="off")

@@ -118,7 +118,7 @@ class Refuse(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     fault: Fault
     why: str
     on_disk: bool = False
-    """The request and its fault are there already."""
+    """The request is there, and how it ended is or will be: nothing is recorded beside it."""
     taken: bool = True
     """False: it never was a request of its own, since its id stands for another. It is refused, and has not failed."""
 

@@ -58,6 +58,8 @@ class Seat(Struct, eq=False):
     """When the time for that is over."""
     kept: bool = False
     """Somebody was told that it goes on, and may come back for its answer."""
+    recorded: bool = False
+    """Its own caller was refused, which is what its record says: how it ends for others is no second one."""
     why: str = ""
 
     @property

@@ -39,11 +39,14 @@ class Bill(Struct, frozen=True, kw_only=True, gc=False):
     """Seconds since the answer was made, where it was there already."""
 
 
-def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float) -> list[Command]:
+def settle(
+    answer: Answer, request: Request, callers: Sequence[Request], bill: Bill, now: float, *, recorded: bool = False
+) -> list[Command]:
     """One pays, and the others share; who asks again by the payer's own id is no other, and costs and saves nothing.
 
     `request` is what was sent. It pays where that is on disk already, whether its caller still waits or not; else the
-    first caller does. With no caller left it is charged all the same, and recorded, where that was not done already.
+    first caller does. With no caller left it is charged all the same, and recorded, where that was not done already
+    (`recorded`: as refused).
     """
     payer = _payer(request, callers, on_disk=bill.on_disk)
     usage = answer.usage or UNTOLD
@@ -56,7 +59,7 @@ def settle(answer: Answer, request: Request, callers: Sequence[Request], bill: B
         if not (first or again):
             out += book(caller, bill.call_id, "coalesced", usage, 0, bill.worth, now)
         out.append(_reply(caller, answer, bill, first=first, again=again))
-    if not (callers or bill.on_disk):
+    if not (callers or bill.on_disk or recorded):
         out.append(Record(ending=_reply(payer, answer, bill, first=True, again=False), why=UNHEARD))
     return out
 

@@ -245,7 +245,9 @@ class Engine:
     def _refuse_all(self) -> None:
         fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
         for caller in list(self._callers.values()):
-            refuse = Refuse(request=caller.request, fault=fault, why="stopped before its answer came")
+            # What is on disk stays pending there, for the next start.
+            on_disk = caller.request.durable
+            refuse = Refuse(request=caller.request, fault=fault, why="stopped before its answer came", on_disk=on_disk)
             self._end(refuse)
             self.publish(tell(refuse, self.clock.now()))
         for underway in self._underway.values():

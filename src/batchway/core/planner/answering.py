@@ -198,7 +198,9 @@ def _promote(plan: Plan, seat: Seat, fault: Fault, why: str) -> None:
     """Refuse the first caller only: for the others another try may end otherwise."""
     first = next(iter(seat.waiting.values()))
     plan.seats.leave(first.ask)
-    plan.out.append(Refuse(request=first, fault=fault, why=why))
+    by_id = seat.durable and first.id == seat.request.id
+    plan.out.append(Refuse(request=first, fault=fault, why=why, on_disk=by_id))
+    seat.recorded = seat.recorded or (first.ask == seat.request.ask and not by_id)
     seat.attempt = 0
     routing.route(plan, seat)
 

@@ -38,11 +38,11 @@ def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
         for caller in callers:
             on_disk = bill.on_disk and caller.id == seat.request.id
             plan.out.append(Refuse(request=caller, fault=result, why=bill.why, on_disk=on_disk))
-        if not (callers or bill.on_disk):
+        if not (callers or bill.on_disk or seat.recorded):
             refuse = Refuse(request=seat.request, fault=result, why=bill.why)
             plan.out.append(Record(ending=refuse, why=UNHEARD))
         return
-    plan.out += settle(result, seat.request, callers, bill, plan.now)
+    plan.out += settle(result, seat.request, callers, bill, plan.now, recorded=seat.recorded)
     if seat.request.packing == "auto":
         packing.saved(plan, seat.request, _saved(bill, len(callers)))
     if result.body and (seat.shared or not callers or any(caller.named for caller in callers)):

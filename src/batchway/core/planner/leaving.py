@@ -2,9 +2,13 @@
 
 from batchway.core import errors, facts
 from batchway.core.commands import Acknowledge, Refuse
-from batchway.core.planner import sending
+from batchway.core.planner import ending, sending
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Seat
+
+LATE = "The deadline passed before the answer came (on_deadline=fail)."
+
+GOES_ON = "Its call is under way and will be billed, so request '{}' goes on: ask for its answer by its id."
 
 
 def left(plan: Plan, fact: facts.Left) -> None:
@@ -72,9 +76,31 @@ def hand_over(plan: Plan) -> None:
 
 
 def deadline_passed(plan: Plan, ask: str) -> None:
-    seat = plan.seats.of(ask)
-    if seat is None:
+    """`on_deadline=fail`: its caller is told so. What is not sent by now is not paid for either, and has failed for
+    good, as has what waits in a batch, which is seen to by who looks at the disk (`engine.rescuing`). A call under way
+    will be billed: where the disk has its request, its answer is kept for whoever asks for it by its id, and the fault
+    says so."""
+    seat = plan.seats.of(ask) or plan.seats.led_by(ask)
+    if seat is None or seat.request.ask in plan.ended:
         return
-    fault = errors.DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault
-    plan.out.append(Refuse(request=seat.waiting[ask], fault=fault, why="its deadline passed"))
+    if seat.request.ask == ask and _fails_for_good(seat):
+        plan.batcher.remove(ask)
+        # The disk is told first: until then nothing may send it.
+        seat.open = False
+        ending.refuse(plan, seat, errors.DeadlinePassed(LATE).fault, "its deadline passed")
+        return
+    caller = seat.waiting.get(ask)
+    if caller is None:
+        return
+    by_id = seat.durable and caller.id == seat.request.id
+    told = f"{LATE} {GOES_ON.format(caller.id)}" if by_id and seat.flight is not None else LATE
+    fault = errors.DeadlinePassed(told).fault
+    plan.out.append(Refuse(request=caller, fault=fault, why="its deadline passed", on_disk=by_id))
+    seat.recorded = seat.recorded or (ask == seat.request.ask and not by_id)
     _leave(plan, ask, False)
+
+
+def _fails_for_good(seat: Seat) -> bool:
+    """Nothing is sent for it, nobody else waits for it, and the disk has it as pending."""
+    unsent = seat.flight is None and not seat.away and seat.lane != "batch"
+    return unsent and seat.on_disk and seat.waiting.keys() <= {seat.request.ask}
