@@ -95,6 +95,13 @@ def test_a_request_can_be_followed_to_its_charges(started: Started) -> None:
     listed = json.loads(started.say("requests", "--json"))
     assert [each["request_id"] for each in listed] == [direct["request_id"], "mine"]
     assert [each["lane"] for each in json.loads(started.say("requests", "--lane", "batch", "--json"))] == ["batch"]
+    assert len(json.loads(started.say("requests", "--status", "failed, completed", "--json"))) == 2
+    assert "none" in started.say("requests", "--status", "failed,cancelled").split()
+    assert "none" in started.say("requests", "--provider", "xai").split()
+    unknown = run("requests", "--provider", "nobody", *started.store, folder=started.folder)
+    assert unknown.returncode == 1 and "--provider: 'nobody' is not one of anthropic" in unknown.stderr
+    assert len(json.loads(started.say("batches", "--status", "finished", "--json"))) == 1
+    assert json.loads(started.say("batches", "--status", "active", "--json")) == []
     (batch,) = json.loads(started.say("batches", "--json"))
     assert (batch["batch_id"], batch["status"], batch["completed"]) == (answer["batch_id"], "completed", 1)
     assert answer["batch_id"] in started.say("batches")
@@ -159,6 +166,13 @@ def test_a_key_opens_and_shuts_a_running_gateway(started: Started) -> None:
     [
         (("explain", "nobody"), ("there is no store", "start the gateway")),
         (("ledger", "--by", "hour"), ("--by", "hour", "day, lane, model, key")),
+        (
+            ("requests", "--status", "failed,nonsense"),
+            ("--status", "nonsense", "pending, completed, failed, cancelled"),
+        ),
+        (("requests", "--lane", "nonsense"), ("--lane", "nonsense", "direct, flex, batch")),
+        (("batches", "--status", "nonsense"), ("--status", "nonsense", "active, finished, all", "completed")),
+        (("purge", "--local", "--status", "nonsense"), ("--status", "nonsense", "finished", "failed")),
         (("keys", "create", "a", "--lanes", "slow"), ("lanes", "direct, flex, batch")),
         (("keys", "create", "a", "--retention", "soon"), ("retention", "seconds above 0, or none")),
         (("status",), ("No gateway answers", "--url")),

@@ -242,6 +242,10 @@ async def test_bad_input_names_the_field(lane: Gate) -> None:
         ("status=", "status"),
     ):
         check_fault(await lane.http.post(f"/batches/purge?{query}"), 400, "invalid_value", field)
+    for method, path in (("GET", "/batches?status=all"), ("POST", "/batches/purge?dry_run=true")):
+        answer = await lane.http.request(method, f"{path}&provider=nobody")
+        assert "openai" in check_fault(answer, 404, "unknown_provider", "provider")["message"]
+    assert "/results" in check_fault(await lane.http.get("/requests/"), 404, "not_found", "request_id")["message"]
     for name in ("nope", "%00", "x" * 500):
         check_fault(await lane.http.get(f"/batches/{name}"), 404, "not_found", "batch_id")
         check_fault(await lane.http.delete(f"/batches/{name}"), 404, "not_found", "batch_id")

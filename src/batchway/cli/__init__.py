@@ -303,7 +303,7 @@ def flush(
 @app.command()
 def purge(
     older_than: Annotated[float | None, typer.Option(min=0, help="Seconds since they were formed.")] = None,
-    status: Annotated[str | None, typer.Option(help="Of the provider, such as failed,expired.")] = None,
+    status: Annotated[str | None, typer.Option(help="finished, or statuses such as failed,expired.")] = None,
     batch_id: Annotated[str | None, typer.Option(help="This one; it is cancelled first if it is active.")] = None,
     local: Annotated[bool, typer.Option("--local", help="In the store itself, without a gateway.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
@@ -380,7 +380,9 @@ def results(
 
 @app.command()
 def batches(
-    status: Annotated[str | None, typer.Option(help="Of the provider, such as completed,failed.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="active, finished, all, or statuses such as completed,failed.")
+    ] = None,
     limit: Limit = 50,
     database_url: Store = None,
     config: Config = None,
@@ -394,7 +396,9 @@ def batches(
 
 @app.command()
 def requests(
-    status: Annotated[str | None, typer.Option(help="pending, completed, failed or cancelled.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="pending, completed, failed or cancelled; several with commas between.")
+    ] = None,
     provider: Annotated[str | None, typer.Option(help="Where they went.")] = None,
     model: Annotated[str | None, typer.Option(help="What they asked.")] = None,
     lane: Annotated[str | None, typer.Option(help="direct, flex or batch.")] = None,

@@ -8,6 +8,7 @@ import typer
 from msgspec import structs
 
 from batchway.assemble import LiveClock
+from batchway.cli.filters import batches_of, check_provider, lane_of, provider_of, statuses_of
 from batchway.cli.storing import with_store
 from batchway.cli.tables import money, print_fields, print_json, print_table, when
 from batchway.core.cost import dollars
@@ -82,10 +83,10 @@ def _readable(sums: Sequence[Any]) -> list[Any]:
 
 def list_batches(flags: Mapping[str, object], status: str | None, limit: int, *, json: bool) -> None:
     """Provider batches, newest first."""
-    statuses = tuple(status.split(",")) if status else None
+    which = batches_of(status)
 
     async def read(database: Database, _: Settings) -> list[Batch]:
-        return await database.read(_batches, Filter(statuses=statuses), limit)
+        return await database.read(_batches, which, limit)
 
     found = with_store(flags, read)
     if json:
@@ -128,10 +129,16 @@ def _batch(batch: Batch) -> dict[str, object]:
 
 def list_requests(flags: Mapping[str, object], asked: Mapping[str, str | None], limit: int, *, json: bool) -> None:
     """Requests, newest first."""
-    which = Which(**asked)
+    which = Which(
+        statuses=statuses_of(asked["status"]), provider=provider_of(asked["provider"]), model=asked["model"],
+        lane=lane_of(asked["lane"]), tenant=asked["tenant"],
+    )  # fmt: skip
 
-    async def read(database: Database, _: Settings) -> list[Any]:
-        return await database.read(lookup.search, which, limit)
+    async def read(database: Database, settings: Settings) -> list[Any]:
+        found = await database.read(lookup.search, which, limit)
+        if not found:
+            check_provider(asked["provider"], settings)
+        return found
 
     found = with_store(flags, read)
     if json:

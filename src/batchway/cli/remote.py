@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from batchway.assemble import LiveClock
 from batchway.cli.bookkeeping import hide_batches
+from batchway.cli.filters import batches_of
 from batchway.cli.tables import print_fields, print_json, print_table
 from batchway.core.errors import SettingsError
-from batchway.store.batches import Filter
 
 PATIENCE = 30.0
 """Seconds that a gateway has to answer."""
@@ -71,11 +71,7 @@ def purge(where: Where, which: Purge, *, json: bool) -> None:
 def purge_local(flags: Mapping[str, object], which: Purge, *, json: bool) -> None:
     """The same in the store itself, where no gateway runs. An active batch is not cancelled: that takes a gateway."""
     older = None if which.older_than is None else LiveClock().now() - which.older_than
-    wanted = Filter(
-        ids=(which.batch_id,) if which.batch_id else None,
-        statuses=tuple(which.status.split(",")) if which.status else None,
-        created_before=older,
-    )
+    wanted = batches_of(which.status, ids=(which.batch_id,) if which.batch_id else None, created_before=older)
     hidden = hide_batches(flags, wanted, dry_run=which.dry_run)
     if json:
         print_json({"purged": len(hidden), "batch_ids": hidden, "dry_run": which.dry_run})

@@ -32,6 +32,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     # A cell broken over lines cannot be copied; a terminal that is narrower wraps whole lines.
     console.width = max(console.width, WIDE)
     console.print(table)
+    if not rows:
+        typer.echo("none")
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

@@ -4,7 +4,7 @@
 batches, and that is what these routes then say.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -26,19 +26,6 @@ from batchway.store.charges import DAY, LedgerLine, Sums
 from batchway.store.events import Told
 from batchway.store.failures import StoreDown
 from batchway.wire.native import instant
-
-STATUSES = (
-    "formed", "uploading", "uploaded", "submitting", "submit_unknown",
-    "validating", "running", "finalizing", "cancelling", "unknown",
-    "completed", "failed", "expired", "cancelled",
-)  # fmt: skip
-"""What a batch can be: before the provider has it, there, and over (`Job.shown`)."""
-
-ALIASES = {"in_progress": "running", "canceled": "cancelled"}
-"""Other words for them."""
-
-GROUPS = {"active": False, "finished": True, "all": None}
-"""Words that stand for many of them, and whether those batches are finished."""
 
 DELETED = CancelAsked(by="the gateway's owner", why="its batch was deleted (DELETE /batches)")
 
@@ -169,9 +156,7 @@ def _add_queues(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin) 
         """Close the open windows of a provider now: what waits in this process for company goes without it."""
         name = gateway.intake.provider_named(provider)
         if name is None:
-            known = ", ".join(sorted(gateway.accounts))
-            what = f"There is no provider '{provider[:50]}' here; configured: {known}."
-            raise errors.NotFound(what, param="provider", code="unknown_provider")
+            raise _no_provider(gateway, provider)
         flushed = sum(window.size for window in gateway.planner.windows() if window.provider == name)
         gateway.engine.tell(facts.Flush(name))
         message = f"Flushed queue for {name}" if flushed else f"No requests in queue for {name}"
@@ -198,6 +183,7 @@ def _add_batches(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
         which = _filter(gateway, status, provider)
         _check_word("after", after)
         found = [] if gateway.storage is None else await gateway.storage.database.read(_page, which, limit + 1, after)
+        _check_provider(gateway, provider, found)
         now = gateway.clock.now()
         page = [shown.batch_of(batch, now) for batch in found[:limit]]
         return {"batches": page, "count": len(page), "has_more": len(found) > limit}
@@ -233,6 +219,7 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
         before = None if older_than_seconds is None else gateway.clock.now() - older_than_seconds
         which = _filter(gateway, status, provider, before)
         purged = [] if gateway.storage is None else await gateway.storage.database.write(_purge, which, dry_run)
+        _check_provider(gateway, provider, purged)
         return {"purged": len(purged), "batch_ids": purged, "dry_run": dry_run}
 
 
@@ -243,19 +230,29 @@ def _is_running(job: Job) -> bool:
 
 def _filter(gateway: Gateway, status: str, provider: str | None, before: float | None = None) -> Filter:
     """Which batches are meant. Raises BadRequest for a word that is no status."""
-    words = [ALIASES.get(word.strip(), word.strip()) for word in status.split(",")]
-    group = words[0] if len(words) == 1 and words[0] in GROUPS else None
     _check_word("provider", provider)
-    unknown = [word for word in words if group is None and word not in STATUSES]
-    if unknown:
-        allowed = ", ".join((*GROUPS, *STATUSES))
-        raise errors.BadRequest(f"status: '{unknown[0][:50]}' is not one of {allowed}.", param="status")
+    try:
+        statuses, finished = batches.read_statuses(status)
+    except ValueError as error:
+        raise errors.BadRequest(f"status: {error}.", param="status") from error
     return Filter(
         provider=None if provider is None else gateway.intake.provider_named(provider) or provider,
-        statuses=tuple(words) if group is None else None,
-        finished=None if group is None else GROUPS[group],
+        statuses=statuses,
+        finished=finished,
         created_before=before,
     )
+
+
+def _check_provider(gateway: Gateway, provider: str | None, found: Sequence[object]) -> None:
+    """Nothing was found of a provider that there is not: that is said. (Of one that was here once there may be.)"""
+    if provider is not None and not found and gateway.intake.provider_named(provider) is None:
+        raise _no_provider(gateway, provider)
+
+
+def _no_provider(gateway: Gateway, provider: str) -> errors.NotFound:
+    known = ", ".join(sorted(gateway.accounts))
+    what = f"There is no provider '{provider[:50]}' here; configured: {known}."
+    return errors.NotFound(what, param="provider", code="unknown_provider")
 
 
 def _check_word(field: str, word: str | None) -> None:

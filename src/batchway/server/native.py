@@ -97,6 +97,9 @@ class _Lookup:
 
 
 def _unknown(request_id: str) -> errors.NotFound:
+    if not request_id:
+        what = "Name a request: /requests/{request_id}. Those whose ids begin alike are listed by /results?prefix=."
+        return errors.NotFound(what, param="request_id")
     return errors.NotFound(f"There is no request '{request_id[:MAX_ID]}'.", param="request_id")
 
 

@@ -17,6 +17,19 @@ from batchway.store.tables import is_pending, jobs, requests
 
 IN_JOB = "in_job"
 
+STATUSES = (
+    "formed", "uploading", "uploaded", "submitting", "submit_unknown",
+    "validating", "running", "finalizing", "cancelling", "unknown",
+    "completed", "failed", "expired", "cancelled",
+)  # fmt: skip
+"""What a batch can be: before the provider has it, there, and over (`Job.shown`)."""
+
+ALIASES = {"in_progress": "running", "canceled": "cancelled"}
+"""Other words for them."""
+
+GROUPS = {"active": False, "finished": True, "all": None}
+"""Words that stand for many of them, and whether those batches are finished."""
+
 
 class Batch(Struct, frozen=True, kw_only=True):
     """A job, and what only its row knows of it."""
@@ -55,6 +68,19 @@ class Count(Struct, frozen=True, kw_only=True):
     """When the first of them came."""
     status: str | None = None
     """Of jobs: as people see it."""
+
+
+def read_statuses(text: str) -> tuple[tuple[str, ...] | None, bool | None]:
+    """What a person's words ask for: a group, or statuses with commas between, as the `statuses` and `finished` of a
+    filter. ValueError names a word that is neither, and those that are."""
+    words = [word.strip() for word in text.split(",")]
+    if len(words) == 1 and words[0] in GROUPS:
+        return None, GROUPS[words[0]]
+    named = tuple([ALIASES.get(word, word) for word in words])
+    unknown = [word for word in named if word not in STATUSES]
+    if unknown:
+        raise ValueError(f"'{unknown[0][:50]}' is not one of {', '.join((*GROUPS, *STATUSES))}")
+    return named, None
 
 
 def find(connection: Connection, batch_id: str) -> Batch | None:

@@ -16,7 +16,7 @@ from batchway.store.tables import job_rows, jobs, requests
 class Which(Struct, frozen=True, kw_only=True):
     """Which requests. What is None says nothing."""
 
-    status: str | None = None
+    statuses: tuple[str, ...] | None = None
     provider: str | None = None
     model: str | None = None
     lane: str | None = None
@@ -37,8 +37,8 @@ class Story(Struct, frozen=True, kw_only=True):
 
 def search(connection: Connection, which: Which, limit: int = 50) -> list[Stored]:
     """Requests, newest first."""
-    found = FOUND
-    for name in which.__struct_fields__:
+    found = FOUND if which.statuses is None else FOUND.where(requests.c.status.in_(which.statuses))
+    for name in ("provider", "model", "lane", "tenant", "job_id"):
         value = getattr(which, name)
         if value is not None:
             found = found.where(getattr(requests.c, name) == value)
