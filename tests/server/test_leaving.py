@@ -54,6 +54,14 @@ async def test_a_retry_gets_what_its_first_try_paid_for(clock: HandClock, when: 
             await until(lambda: gate.under_way(0)() and gate.calls)
         answer = await gate.ask()
         assert via(answer) == ("direct" if when == "under way" else "coalesced")
+        assert (
+            answer.headers["x-batchway-why"]
+            == {
+                "under way": "adopted: its caller left, and asks again; no deadline given: interactive",
+                "answered": "adopted: answered after its caller had left",
+            }[when]
+        )
+        assert (float(answer.headers["x-batchway-cost-usd"]) > 0) == (when == "under way"), "who is charged says so"
         assert gate.outcomes == ["completed"]
         money = (await gate.http.get("/stats")).json()["money"]
         assert float(money["paid_usd"]) > 0

@@ -10,6 +10,8 @@ from batchway.core.seats import Seat, seat_of, stored_seat
 from batchway.core.settlement import book
 from batchway.core.types import Answer, Fault, Request, Via
 
+ADOPTED = "adopted: its caller left, and asks again"
+
 
 def asked(plan: Plan, fact: facts.Asked) -> None:
     request = fact.request
@@ -46,12 +48,18 @@ def _reuse_named(plan: Plan, request: Request) -> bool:
 
 
 def _adopt(plan: Plan, request: Request) -> bool:
-    """A retry of a caller that gave up gets what its first try is paying for (or has paid)."""
+    """A retry of a caller that gave up gets what its first try is paying for (or has paid).
+
+    Of a call under way it is the first who waits, and so the one that is charged, as if the call had been made for it:
+    `via` is that call's lane, and `why` says that it was adopted. What has been paid already was another's, which it
+    shares."""
     if request.durable:
         return False
     seat = plan.seats.abandoned(request)
     if seat is not None:
-        _join(plan, seat, request, "adopted: its caller left, and asks again")
+        if not seat.why.startswith(ADOPTED):
+            seat.why = f"{ADOPTED}; {seat.why}"
+        _join(plan, seat, request, ADOPTED)
         return True
     kept = plan.memory.undelivered_of(request, plan.now)
     if kept is None:
