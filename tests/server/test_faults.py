@@ -196,8 +196,20 @@ async def test_a_stream_that_never_begins_is_a_plain_fault(gate: Gate) -> None:
 
 async def test_an_endless_stream_is_ended() -> None:
     async with open_gate(max_response_bytes=500_000) as gate:
-        gate.fault({"kind": "oversized_body", "bytes": 3_000_000})
-        check_fault(await gate.ask(stream=True), 502, "upstream_malformed")
+        gate.fault({"kind": "oversized_body", "bytes": 3_000_000, "count": 2})
+        whole, streamed = [
+            check_fault(await gate.ask(stream=stream), 502, "upstream_too_large") for stream in (False, True)
+        ]
+        assert streamed == whole and "max_response_bytes" in whole["message"]
+
+
+async def test_a_stream_that_grows_too_large_ends_with_the_same_code() -> None:
+    async with open_gate(max_response_bytes=2_000) as gate:
+        # Piece by piece, so that some of it has been passed on.
+        gate.fault({"kind": "slow_body", "bytes_per_second": 8_000})
+        found = frames((await gate.ask(stream=True)).text)
+        assert len(found) > 1 and "[DONE]" not in found
+        assert found[-1]["error"]["code"] == "upstream_too_large"
 
 
 async def test_nothing_listens_where_the_provider_should_be(clock: HandClock) -> None:

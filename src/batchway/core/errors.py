@@ -23,6 +23,7 @@ BatchwayError
     │   ├── UpstreamTimeout   504  sent, no answer in time: the provider may still bill it
     │   ├── UpstreamCut       502  the answer broke off
     │   └── UpstreamMalformed 502  the answer is not what the endpoint promises
+    │       ├── UpstreamTooLarge 502  it is over the bound, whole or as a stream
     │       └── Untold        502  nothing in a packed call's answer is certain to be for this request
     └── Ours                  batchway's
         ├── NotServed         501  this gateway is not set up for it (no store, another dialect)
@@ -270,6 +271,18 @@ class UpstreamMalformed(Theirs):
 
     code = "upstream_malformed"
     billed = "unknown"
+
+
+class UpstreamTooLarge(UpstreamMalformed):
+    """The provider's answer is larger than `max_response_bytes`, whether it comes whole or as a stream."""
+
+    code = "upstream_too_large"
+
+    def __init__(self, bound: int) -> None:
+        """`bound` in bytes."""
+        super().__init__(
+            f"The provider's answer is larger than {bound} bytes; raise max_response_bytes if that is right."
+        )
 
 
 class Untold(UpstreamMalformed):

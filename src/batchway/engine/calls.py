@@ -9,7 +9,15 @@ from msgspec import structs
 
 from batchway.core import facts
 from batchway.core.commands import Call
-from batchway.core.errors import Internal, KeyRefused, Refusal, Unconfigured, UpstreamCut, UpstreamMalformed
+from batchway.core.errors import (
+    Internal,
+    KeyRefused,
+    Refusal,
+    Unconfigured,
+    UpstreamCut,
+    UpstreamMalformed,
+    UpstreamTooLarge,
+)
 from batchway.core.fingerprint import reusable
 from batchway.core.limits import Report
 from batchway.core.types import Answer, Fault, Lane, Request
@@ -120,7 +128,7 @@ class Calls:
         async for data in incoming.chunks():
             size += len(data)
             if size > self._max_body:
-                return UpstreamMalformed(f"The stream is longer than {self._max_body} bytes.").fault
+                return UpstreamTooLarge(self._max_body).fault
             try:
                 frames, broken = _read(cutter.feed(data), reader)
             except ValueError as error:

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchway import __version__
-from batchway.core.errors import UpstreamMalformed
+from batchway.core.errors import UpstreamTooLarge
 from batchway.ports import Flow, Outgoing
 from batchway.providers.patience import Patience
 
@@ -193,26 +193,20 @@ class Exchange:
             yield piece
 
     async def body(self) -> bytes:
-        """The whole body. Raises UpstreamMalformed past the bound: what a compressed one unpacks to is counted."""
+        """The whole body. Raises UpstreamTooLarge past the bound: what a compressed one unpacks to is counted."""
         assert self._content is not None, "an open exchange has begun"
         length = self.headers.get("content-length")
         if length is not None and int(length) > self._max_body:
-            raise self._too_large()
+            raise UpstreamTooLarge(self._max_body)
         pieces: list[bytes] = []
         size = 0
         while not self._content.at_eof():
             piece = await self._content.readany()
             size += len(piece)
             if size > self._max_body:
-                raise self._too_large()
+                raise UpstreamTooLarge(self._max_body)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _too_large(self) -> UpstreamMalformed:
-        return UpstreamMalformed(
-            f"The provider's answer is larger than {self._max_body} bytes; raise max_response_bytes if that is right.",
-            code="upstream_too_large",
-        )
 
     # Ending
 
