@@ -1,4 +1,4 @@
-"""What people see of a job: never over before its rows are."""
+"""What people see of a job: over when its rows are, and not before."""
 
 from typing import Any
 
@@ -17,7 +17,9 @@ from batchway.core.job import Wish
         ({"state": "submitted", "provider_batch_id": "b", "status": "unknown"}, "unknown"),
         ({"state": "submitted", "provider_batch_id": "b", "status": "cancelling"}, "cancelling"),
         ({"state": "ingesting", "provider_batch_id": "b", "status": "completed"}, "finalizing"),
-        ({"state": "closing", "provider_batch_id": "b", "status": "expired"}, "finalizing"),
+        ({"state": "closing", "provider_batch_id": "b", "status": "expired"}, "expired"),
+        ({"state": "closing", "provider_batch_id": "b", "status": "completed"}, "completed"),
+        ({"state": "lost", "provider_batch_id": "b", "status": "running"}, "failed"),
         ({"state": "done", "provider_batch_id": "b", "status": "expired"}, "expired"),
         ({"state": "done", "provider_batch_id": "b", "status": "running"}, "failed"),
         ({"state": "done"}, "failed"),

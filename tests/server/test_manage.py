@@ -66,7 +66,9 @@ async def test_a_batch_from_its_forming_to_its_end(lane: Gate) -> None:
     (formed,) = await batches(lane)
     response = (await ended(lane, accepted.json()["request_id"])).json()["response"]
     assert response["batch_id"] == formed["batch_id"]
-    (listed,) = await batches(lane, status="finished")
+    async with asyncio.timeout(PATIENCE):
+        while (listed := (await batches(lane, status="finished"))[0])["state"] != "done":
+            await asyncio.sleep(0.01)
     for batch_id in (formed["batch_id"], listed["provider_batch_id"]):
         batch = await show(lane, f"/batches/{batch_id}")
         assert {name: batch[name] for name in listed if name != "age_seconds"} == {
@@ -79,6 +81,23 @@ async def test_a_batch_from_its_forming_to_its_end(lane: Gate) -> None:
     (line,) = [line for line in lane.lines if line.lane == "batch"]
     billed = (line.input * 150_000 + line.output * 600_000) // 2
     assert round(float(batch["cost_usd"]) * 1e12) == round(float(batch["saved_usd"]) * 1e12) == billed
+
+
+async def test_a_batch_is_completed_while_its_files_are_deleted(tmp_path: Path) -> None:
+    """It looks for duplicates of its batch at its provider before it tidies up there: ten minutes after this batch."""
+    async with open_lane(tmp_path, settle=600) as gate:
+        accepted = await gate.ask("/submit", ASYNC, text="one", priority="low")
+        await flush(gate, 1)
+        await ended(gate, accepted.json()["request_id"])
+        (batch,) = await batches(gate, status="finished")
+        assert (batch["status"], batch["state"]) == ("completed", "closing")
+        assert batch["submitted_at"] <= batch["completed_at"]
+        assert (await show(gate, "/batches", status="completed"))["count"] == 1
+        assert (await show(gate, "/batches"))["batches"] == []
+        assert (await show(gate, "/health"))["active_batches"] == 0
+        stats = await show(gate, "/batches/stats")
+        assert (stats["by_status"], stats["active"], stats["finished"]) == ({"completed": 1}, 0, 1)
+        assert (await gate.http.post("/batches/purge")).json()["batch_ids"] == [batch["batch_id"]]
 
 
 async def test_lists_and_their_pages(lane: Gate) -> None:

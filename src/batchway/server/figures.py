@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from batchway.assemble import Gateway
 from batchway.core.cost import dollars
 from batchway.core.errors import Refusal
-from batchway.core.job import Job
+from batchway.core.job import OVER, Job
 from batchway.core.packer import Tally
 from batchway.core.planner.routing import Window
 from batchway.engine.metrics import Level
@@ -216,7 +216,7 @@ def statuses_of(counts: Iterable[Count]) -> Shown:
         status = count.status or count.state
         whole[status] += count.n
         by_provider[count.provider][status] += count.n
-        finished += count.n if count.state == "done" else 0
+        finished += count.n if status in OVER else 0
     total = whole.total()
     return {
         "total": total,
@@ -228,7 +228,11 @@ def statuses_of(counts: Iterable[Count]) -> Shown:
 
 
 def batch_of(batch: Batch, now: float) -> Shown:
-    """A batch. Its counts are of rows whose outcome is on disk here, not what the provider counts."""
+    """A batch. Its counts are of rows whose outcome is on disk here, not what the provider counts.
+
+    `status` is over as soon as every row has its end; `state` may be `closing` after that, while files are deleted at
+    the provider.
+    """
     job = batch.job
     return {
         "batch_id": job.id,

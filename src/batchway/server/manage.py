@@ -225,7 +225,7 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
 
 def _is_running(job: Job) -> bool:
     """Whether there is anything left to cancel: what its provider has done is only read, and tidied up after."""
-    return job.status not in OVER and job.state not in ("closing", "lost", "done")
+    return job.status not in OVER and not job.ended
 
 
 def _filter(gateway: Gateway, status: str, provider: str | None, before: float | None = None) -> Filter:

@@ -36,6 +36,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     job: Job
     finished_at: float | None
+    """When its last row had its end."""
     hidden: bool
     owner: str | None
     """Who holds it at the moment."""
@@ -126,7 +127,8 @@ def count_jobs(connection: Connection) -> list[Count]:
 
 def count_active(connection: Connection) -> int:
     """The jobs that are not finished and not hidden."""
-    active = jobs.c.next_at.is_not(None), jobs.c.hidden.is_(False)
+    # What is not finished is looked at again, and `next_at` has an index.
+    active = jobs.c.next_at.is_not(None), jobs.c.finished_at.is_(None), jobs.c.hidden.is_(False)
     return int(connection.scalar(select(func.count()).select_from(jobs).where(*active)) or 0)
 
 

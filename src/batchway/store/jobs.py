@@ -135,8 +135,8 @@ def prolong(connection: Connection, held: Held, seconds: float) -> Held | None:
 def write(connection: Connection, held: Held, job: Job, *, release: bool = True) -> bool:
     """Write the job as it is now, and let go of it (`release`). False: another has taken it, and nothing is written."""
     values = _columns(job)
-    if job.next_at is None:
-        values["finished_at"] = db_now(connection)
+    if job.ended:
+        values["finished_at"] = func.coalesce(jobs.c.finished_at, db_now(connection))
     if release:
         values |= {"owner": None, "lease_until": None}
     if held.cancel is not None:

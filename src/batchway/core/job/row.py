@@ -146,13 +146,18 @@ class Job(Struct, frozen=True, kw_only=True):
     def shown(self) -> str:
         """Its status as people see it: the provider's word while it has a batch there, our state before that.
 
-        It is not over before its rows are.
+        It is over when its rows are, not before: what is tidied up at the provider after that nobody waits for.
         """
-        if self.state == "done":
+        if self.ended:
             return self.status if self.status in OVER else "failed" if self.cancel is None else "cancelled"
         if self.status in OVER:
             return "finalizing"
         return self.state if self.provider_batch_id is None else self.status
+
+    @property
+    def ended(self) -> bool:
+        """Whether every row has its end (see `life`)."""
+        return self.state in ("closing", "lost", "done")
 
     @property
     def open(self) -> int:
