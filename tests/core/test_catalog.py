@@ -1,5 +1,8 @@
 """What the catalogue answers, how it picks a step, and that it remembers no more than it may."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from batchway.core.catalog import LONGEST_NAME, Catalog, Model, Rates, Step
@@ -90,6 +93,42 @@ def test_the_first_candidate_that_knows_the_name_has_it() -> None:
     assert catalog.provider_of("gpt-6-luna", ("openai", "openrouter")) == "openai"
     assert catalog.provider_of("gpt-6-luna", ("own",)) is None
     assert catalog.provider_of("gpt-6-lun", ("openai", "openrouter", "own")) is None
+
+
+def test_who_looks_up_while_prices_are_renewed_leaves_none_of_yesterdays() -> None:
+    """As the thread that prices what lands, when it is midnight in the loop's."""
+    today = Model(provider="openai", id="gpt-6-luna", window=2)
+
+    def yesterdays(provider: str, name: str) -> Model | None:
+        catalog.renew(Lookup(today))
+        return LUNA
+
+    catalog = Catalog(yesterdays)
+    catalog.model("openai", "gpt-6-luna")
+    assert catalog.model("openai", "gpt-6-luna") is today
+
+    catalog = Catalog(yesterdays)
+    catalog.provider_of("gpt-6-luna", ("openai",))
+    assert catalog.model("openai", "gpt-6-luna") is today
+
+
+def test_threads_that_make_room_at_the_same_moment_are_not_in_each_others_way() -> None:
+    catalog = Catalog(Lookup(), remembered=2)
+
+    def look_up(who: str) -> None:
+        for number in range(60_000):
+            name = f"{who}-{number % 50}"
+            catalog.model("openai", name)
+            catalog.provider_of(name, ("openai",))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for looking in [threads.submit(look_up, who) for who in "abc"]:
+                looking.result()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_renewed_prices_replace_the_remembered_ones() -> None:

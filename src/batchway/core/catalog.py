@@ -4,8 +4,12 @@ It knows no price by itself: `assemble` gives it a `find` function. What is not 
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 LONGEST_NAME = 256
 """Characters. Names come from callers: a longer one is no model's and is not worth remembering."""
@@ -68,15 +72,23 @@ Find = Callable[[str, str], Model | None]
 """(provider, model name as given) -> what is known of it. It must give equal answers to equal questions."""
 
 
+class _Said(Struct, eq=False):
+    """What one `find` has said. It is replaced as a whole, so that whoever is looking something up then leaves nothing
+    of yesterday's among today's."""
+
+    find: Find
+    models: dict[tuple[str, str], Model | None] = field(default_factory=dict)
+    makers: dict[tuple[str, tuple[str, ...]], str | None] = field(default_factory=dict)
+
+
 class Catalog:
-    """Remembers what `find` said: a known model costs one dict lookup."""
+    """Remembers what `find` said: a known model costs one dict lookup. Threads may share it: what lands is priced where
+    it is written."""
 
     def __init__(self, find: Find, *, remembered: int = 4096) -> None:
         """`remembered` bounds the names kept, known or not; the oldest is forgotten first."""
-        self._find = find
+        self._said = _Said(find)
         self._remembered = remembered
-        self._models: dict[tuple[str, str], Model | None] = {}
-        self._makers: dict[tuple[str, tuple[str, ...]], str | None] = {}
 
     @classmethod
     def of(cls, models: Iterable[Model]) -> "Catalog":
@@ -86,14 +98,12 @@ class Catalog:
 
     def renew(self, find: Find) -> None:
         """From here on ask `find`: announced price changes come into force with a new day's."""
-        self._find = find
-        self._models.clear()
-        self._makers.clear()
+        self._said = _Said(find)
 
     def model(self, provider: str, name: str) -> Model | None:
         """The model of this name at this provider, or None if it is not known."""
         try:
-            return self._models[provider, name]
+            return self._said.models[provider, name]
         except KeyError:
             return self._look_up(provider, name)
 
@@ -105,23 +115,29 @@ class Catalog:
     def provider_of(self, name: str, candidates: tuple[str, ...]) -> str | None:
         """The first of the candidates that knows this name; their order is the caller's preference."""
         try:
-            return self._makers[name, candidates]
+            return self._said.makers[name, candidates]
         except KeyError:
             return self._look_for(name, candidates)
 
     def _look_for(self, name: str, candidates: tuple[str, ...]) -> str | None:
         """The names that no catalogue knows, of models that somebody runs, are those that are looked for everywhere."""
+        said = self._said
         found = next((provider for provider in candidates if self.model(provider, name) is not None), None)
         if len(name) <= LONGEST_NAME:
-            if len(self._makers) >= self._remembered:
-                del self._makers[next(iter(self._makers))]
-            self._makers[name, candidates] = found
+            self._remember(said.makers, (name, candidates), found)
         return found
 
     def _look_up(self, provider: str, name: str) -> Model | None:
         if len(name) > LONGEST_NAME:
             return None
-        if len(self._models) >= self._remembered:
-            del self._models[next(iter(self._models))]
-        found = self._models[provider, name] = self._find(provider, name)
+        said = self._said
+        found = said.find(provider, name)
+        self._remember(said.models, (provider, name), found)
         return found
+
+    def _remember(self, kept: dict[Key, Value], key: Key, value: Value) -> None:
+        if len(kept) >= self._remembered:
+            # Of a copy, and if it is still there: another thread may make room at the same moment.
+            for oldest in tuple(kept)[:1]:
+                kept.pop(oldest, None)
+        kept[key] = value
