@@ -1,5 +1,6 @@
 """A request body as bytes: checked before it is read, changed field by field, every other byte left as it came."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -59,6 +60,18 @@ def _outside_strings(body: bytes) -> list[bytes]:
     """The brackets of each stretch between two string literals."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     return [piece.translate(None, _NOT_BRACKETS) for piece in plain.split(b'"')[::2]]
+
+
+def lone_surrogate(body: bytes) -> int | None:
+    """Where a JSON text escapes half of a surrogate pair without the other, by its byte; None: nowhere."""
+    return next((found.start() for found in _ESCAPE.finditer(body) if found[1]), None)
+
+
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # a half
+    rb"|\\."  # whatever else, so that an escaped backslash begins nothing
+)
 
 
 def fields(body: bytes) -> Fields:

@@ -71,7 +71,7 @@ def read(body: bytes) -> Reading:
     try:
         chat = _body.decode(body)
     except msgspec.DecodeError as error:
-        raise refusal(error) from error
+        raise refusal(error, body) from error
     if not chat.messages:
         raise BadRequest("messages: give at least one message.", param="messages", code="missing_required_parameter")
     if chat.n is not None and chat.n < 1:

@@ -24,7 +24,7 @@ def read(body: bytes) -> Reading:
     try:
         asked = _body.decode(body)
     except msgspec.DecodeError as error:
-        raise refusal(error) from error
+        raise refusal(error, body) from error
     if not asked.input:
         raise BadRequest(
             "input: give a text, a list of texts, or token ids.", param="input", code="missing_required_parameter"

@@ -11,6 +11,7 @@ from msgspec.structs import astuple, replace
 
 from batchway.core.errors import BadRequest
 from batchway.core.types import Hints, OnDeadline, Optimize, Packing, Priority, Reuse, Strategy
+from batchway.wire.body import lone_surrogate
 
 HEADER_PREFIX = "x-batchway-"
 MAX_ID = 200
@@ -185,10 +186,14 @@ def _not_allowed(field: str, value: object, allowed: tuple[str, ...]) -> BadRequ
     return BadRequest(f"{field}: '{str(value)[:SHOWN]}' is not one of {', '.join(allowed)}.", param=field)
 
 
-def refusal(error: msgspec.DecodeError) -> BadRequest:
-    """What to tell the caller about a body that could not be read: where, what is wrong, what is allowed."""
+def refusal(error: msgspec.DecodeError, content: bytes = b"") -> BadRequest:
+    """What to tell the caller about a body (its `content`, where it is at hand) that could not be read: where, what is
+    wrong, what is allowed."""
     if not isinstance(error, msgspec.ValidationError):
-        return BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json")
+        half = lone_surrogate(content)
+        # msgspec takes what follows one for its other half, and calls a text that ends there truncated.
+        what = error if half is None else f"{content[half : half + 6].decode()} (byte {half}) {_HALF}"
+        return BadRequest(f"The body is not valid JSON: {what}.", code="invalid_json")
     message, field = _what_and_where(str(error))
     if field in ALLOWED and message.startswith(_NOT_A_WORD):
         return _not_allowed(field, message.removeprefix(_NOT_A_WORD)[1:-1], ALLOWED[field])
@@ -196,6 +201,8 @@ def refusal(error: msgspec.DecodeError) -> BadRequest:
     message = f"{field or 'body'}: {message[:1].lower()}{message[1:]}{choice}."
     return BadRequest(message, param=field or None, code="invalid_type")
 
+
+_HALF = "is half of a surrogate pair, and no character; send both halves, or U+FFFD in its place"
 
 _NOT_A_WORD = "Invalid enum value "
 """Then comes the value as Python writes it, in quotes of either kind."""

@@ -59,7 +59,7 @@ def read(body: bytes) -> Reading:
     try:
         asked = _body.decode(body)
     except msgspec.DecodeError as error:
-        raise refusal(error) from error
+        raise refusal(error, body) from error
     if not asked.input and not _has_other_input(asked):
         raise BadRequest("input: give a text or a list of items.", param="input", code="missing_required_parameter")
     hints, ours = from_body(asked)
