@@ -239,6 +239,7 @@ async def test_hot_routes_take_post_only(gate: Gate, method: str) -> None:
     # GET of chat completions lists the stored ones (tests/server/test_relay.py).
     for path in ("/v1/embeddings", "/v1/responses", *([] if method == "GET" else [CHAT])):
         answer = await gate.http.request(method, path)
+        assert answer.headers["allow"] == ("GET, POST" if path == CHAT else "POST")
         if method == "HEAD":
             assert answer.status_code == 405
         else:

@@ -34,6 +34,7 @@ from batchway.server.exchange import (
 )
 from batchway.server.visits import Visit, Visits
 from batchway.wire import objects
+from batchway.wire.endpoints import FRONTS
 from batchway.wire.objects import Act, Place
 
 MAX_UPLOAD = 2**29 + 2**20
@@ -219,6 +220,11 @@ def _shown(incoming: IncomingStream) -> Headers:
     return [*found, PRIVATE]
 
 
+_ANSWERING = frozenset({"/v1" + front.path for front in FRONTS.values()})
+"""Where a POST makes an object by asking for an answer: `server.openai` serves it."""
+
+
 def _allowed(scope: Scope) -> str:
     place = objects.find(scope["path"])
-    return ", ".join(sorted(place.acts)) if place is not None else ""
+    assert place is not None, "only paths of these objects come here"
+    return ", ".join(sorted({*place.acts, *(("POST",) if scope["path"] in _ANSWERING else ())}))
