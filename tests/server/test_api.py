@@ -178,7 +178,7 @@ async def test_what_is_not_there(gate: Gate) -> None:
 MANAGED = {
     "/health", "/stats", "/metrics", "/queue/stats", "/queue/flush/{provider}", "/batches", "/batches/stats",
     "/batches/{batch_id}", "/batches/purge", "/requests/{request_id}", "/submit",
-    "/results", "/results/counts",
+    "/results", "/results/counts", "/results/requests",
 }  # fmt: skip
 RELAYED = {
     "/v1/files": {"get", "post"}, "/v1/files/{id}": {"get", "delete"}, "/v1/files/{id}/content": {"get"},

@@ -105,6 +105,23 @@ async def test_a_keys_defaults_hold(tmp_path: Path) -> None:
         assert "retention=none" in told(refused)[0]["error"]["message"]
 
 
+async def test_why_what_can_wait_goes_directly_is_told(tmp_path: Path) -> None:
+    says = "x-batchway-at-full-price"
+    direct = KeyEntry(name="direct", hash=hash_key(ONE), lanes=("direct",))
+    anything = KeyEntry(name="anything", hash=hash_key(OTHER))
+    environment = {"BATCHWAY_PROVIDERS__GROQ__LANES": "direct"}
+    async with open_lane(tmp_path, keys=(direct, anything), environment=environment) as gate:
+        of_key = await submit(gate, chat(), headers=bearer(ONE))
+        assert of_key.headers[says].startswith("gpt-4o-mini: ") and "the key may not use it" in of_key.headers[says]
+        of_line = await submit(gate, chat(priority="normal"), row("a", strategy="batch"), headers=bearer(ONE))
+        assert "strategy batch asked for, but the key may not use it" in of_line.headers[says]
+        for rows in ([chat(priority="normal")], [chat(strategy="direct")], [chat(temperature="warm")]):
+            assert says not in (await submit(gate, *rows, headers=bearer(ONE))).headers, "it was asked for"
+        assert says not in (await submit(gate, chat(), headers=bearer(OTHER))).headers, "it goes by batch"
+        mixed = await submit(gate, chat(), chat(model="groq/x"), chat(), headers=bearer(OTHER))
+        assert mixed.headers[says].startswith("x: ") and "the batch lane to groq" in mixed.headers[says]
+
+
 LONG = chat("x" * 3000)
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.gate import Gate, chat, check_fault, open_gate
-from tests.server.bulk import bearer, billed, counts, row, settled, submit, taken
+from tests.server.bulk import LINES, bearer, billed, counts, row, settled, submit, taken, told
 from tests.server.lane import ASYNC, ended, flush, open_lane
 
-from batchway.server.results import HEAVY, PAGE, Flow
+from batchway.core.types import Request
+from batchway.sandbox import faults
+from batchway.server.results import FEW, HEAVY, PAGE, Flow
 from batchway.server.visits import PERIOD, Visits
 from batchway.settings import KeyEntry, hash_key
-from batchway.store import retention
+from batchway.store import Database, answers, requests, retention
 
 ONE, OTHER = "bw-" + "1" * 43, "bw-" + "2" * 43
 KEYS = (KeyEntry(name="one", hash=hash_key(ONE)), KeyEntry(name="other", hash=hash_key(OTHER), scope="admin"))
@@ -92,6 +94,118 @@ async def test_every_ending_has_its_line_as_its_look_up_shows_it(lane: Gate) -> 
         assert await ids(lane, prefix="end-", status=status) == [f"end-{name}" for name in names]
     await flush(lane, 1)
     lane.sandbox.faults.switch_off()
+
+
+async def asked(gate: Gate, **query: str) -> list[bytes]:
+    """The lines of what was asked."""
+    answer = await gate.http.get("/results/requests", params=query)
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("application/x-ndjson")
+    return answer.content.splitlines(keepends=True)
+
+
+async def test_what_failed_is_asked_anew_as_it_was(tmp_path: Path) -> None:
+    """All that was said of it holds again: what the gateway makes of the line is the request that it was."""
+    hints: dict[str, Any] = {
+        "priority": "normal", "deadline": 7200, "reuse": "off", "packing": "auto", "optimize": "fit",
+        "tags": {"n": [1]}, "caller_id": "somebody", "on_deadline": "fail", "provider": "groq", "strategy": "direct",
+    }  # fmt: skip
+    spelt = b'{"messages": [{"role": "user",\r\n"content": "refuse me"}], "stream": true,\n "model": "m", "x": 1.50}'
+    own = {"allow": ["somebody"]}
+    async with open_lane(tmp_path) as gate:
+        gate.fault({"kind": "status", "status": 400, "count": None, "match": {"text": "refuse"}})
+        rows = [
+            row("plain", "refuse me", priority="normal"),
+            row("hints", "refuse me", **hints),
+            row("own", "refuse me", provider=own, model="openrouter/meta/model", strategy="direct"),
+            chat("refuse me", request_id="bare", user="their user", temperature=0, strategy="direct"),
+            {
+                "custom_id": "e",
+                "url": "/v1/embeddings",
+                "body": {"model": "openai/m", "input": "refuse", "strategy": "direct"},
+            },
+        ]
+        await submit(gate, *rows, row("good", priority="normal"), prefix="run-")
+        await gate.post(spelt, headers={"x-batchway-request-id": "run-spelt"})
+        names = ["run-bare", "run-e", "run-hints", "run-own", "run-plain", "run-spelt"]
+        for name in names:
+            assert (await ended(gate, name)).json()["status"] == "failed"
+        found = await asked(gate, prefix="run-", status="failed")
+        read = [json.loads(line) for line in found]
+        assert [line["custom_id"] for line in read] == [name.removeprefix("run-") for name in names]
+        assert hints.items() <= read[2]["body"].items()
+        assert (read[3]["body"]["provider"], read[3]["body"]["model"]) == (own, "openrouter/meta/model")
+        assert b'"x":1.50' in found[5] and "stream" not in read[5]["body"]
+
+        again = await gate.post(b"".join(found), "/submit?prefix=again-", LINES)
+        assert taken(again) == [name.replace("run", "again") for name in names]
+        storage = gate.gateway.storage
+        assert storage is not None
+        for name in names[:-1]:
+            first, anew = [
+                await stored(storage.database, "default", each) for each in (name, name.replace("run", "again"))
+            ]
+            same = (
+                "fingerprint",
+                "provider",
+                "endpoint",
+                "caller",
+                "tags",
+                "reuse",
+                "packing",
+                "optimize",
+                "on_deadline",
+            )
+            for field in (*same, "priority", "strategy", "prompt"):
+                assert getattr(anew, field) == getattr(first, field), (name, field)
+            assert (anew.deadline is None) is (first.deadline is None)
+            assert anew.deadline is None or round(anew.deadline - anew.asked_at) == 7200
+
+
+async def stored(database: Database, tenant: str, request_id: str) -> Request:
+    known = await database.read(answers.find, tenant, request_id)
+    assert known is not None
+    request = await database.read(requests.load, known.ask)
+    assert request is not None
+    return request
+
+
+async def test_what_was_asked_comes_in_many_pages_and_may_be_gone(tmp_path: Path) -> None:
+    async with open_lane(tmp_path) as gate:
+        number = PAGE + FEW + 1
+        await submit(gate, *[chat(f"row {at}") for at in range(number)], prefix="run-")
+        found = [json.loads(line) for line in await asked(gate, prefix="run-")]
+        assert {int(line["custom_id"]): line["body"]["messages"][0]["content"] for line in found} == {
+            at + 1: f"row {at}" for at in range(number)
+        }
+        whole = [json.loads(line) for line in await asked(gate, prefix="run-7")]
+        assert [line["custom_id"] for line in whole][:3] == ["run-7", "0", "00"], "an id is never empty"
+        await submit(gate, row("swept", strategy="direct"))
+        await ended(gate, "swept")
+        storage = gate.gateway.storage
+        assert storage is not None
+        await storage.database.write(retention.sweep, 4e9)
+        (gone,) = [json.loads(line) for line in await asked(gate, prefix="swept")]
+        assert (gone["request_id"], gone["error"]["code"]) == ("swept", "answer_swept")
+        assert "What 'swept' asked is not kept" in gone["error"]["message"]
+
+
+async def test_an_answer_of_many_lines_is_one(lane: Gate) -> None:
+    """Providers indent what they answer."""
+    answer = (await lane.direct(chat("indented"))).json()
+    error = {"message": "No.", "type": "invalid_request_error", "param": None, "code": None}
+    indented = [json.dumps(each, indent=1).replace("\n", "\r\n") for each in (answer, {"error": error})]
+    match = {"text": "indent bad"}
+    lane.fault({"kind": "malformed_body", "text": indented[0], "match": {"text": "indent good"}})
+    rule = json.dumps({"kind": "status", "status": 400, "match": match, "body": "here"}).replace('"here"', indented[1])
+    lane.sandbox.faults.switch_on(faults.read(b"[%b]" % rule.encode()))
+    rows = [row(name, f"indent {name}", strategy="direct") for name in ("good", "bad")]
+    await submit(lane, *rows, prefix="indented-")
+    for name in ("good", "bad"):
+        await ended(lane, f"indented-{name}")
+    bad, good = await results(lane, prefix="indented-")
+    assert good["response"]["choices"] == answer["choices"] and bad["error"] == error
+    said = told(await submit(lane, *rows, prefix="indented-"))
+    assert [each["status"] for each in said] == ["completed", "failed"] and said[1]["error"] == error
 
 
 @pytest.mark.parametrize("status", ["done", "", "completed,done", "COMPLETED"])

@@ -149,7 +149,7 @@ ROW = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body"
         (b'{"custom_id": "a", "body": {}} {}', None, "invalid_json", "not valid JSON"),
         (b'{"custom_id": "\xff", "body": {}}', None, "invalid_utf8", "not valid UTF-8"),
         (b'{"custom_id": "a", "url": "\xff", "body": {}}', None, "invalid_utf8", "not valid UTF-8"),
-        (b'{"custom_id": "\\ud800", "body": {}}', None, "invalid_json", "not valid JSON"),
+        (b'{"custom_id": "\\ud800", "body": {}}', None, "invalid_json", "\\ud800 (byte 15) is half of"),
         (b'["custom_id"]', None, "invalid_type", "body: expected `object`, got `array`."),
         (b'{"custom_id": "a", "body": ' + b"[" * 100_000, None, "json_too_deep", "nested too deep"),
     ],

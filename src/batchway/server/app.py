@@ -43,7 +43,15 @@ def build(gateway: Gateway, access: Access) -> App:
         )
 
     routes: dict[str, App] = {"/v1" + front.path: endpoint(front) for front in FRONTS.values()}
-    bulk = Bulk(gateway.engine, gateway.intake, access, visits, gateway.relay, longest=settings.max_body_bytes)
+    bulk = Bulk(
+        gateway.engine,
+        gateway.intake,
+        access,
+        visits,
+        gateway.relay,
+        database=None if gateway.storage is None else gateway.storage.database,
+        longest=settings.max_body_bytes,
+    )
     routes["/submit"] = either(endpoint(FRONTS["chat"], native=True), bulk)
     relayer = Relayer(gateway.relay, gateway.intake, access, visits, max_body=settings.max_body_bytes)
     return _Application(routes, relayer, rest, access, settings.max_connections)
@@ -87,10 +95,7 @@ class _Application:
 
     def _cold(self, scope: Scope, hot: App | None) -> App:
         """Stored completions are listed under the path by which they are made."""
-        place = find(scope["path"])
-        if place is not None and (hot is None or scope["method"] in place.acts):
-            return self._relayer
-        return hot or self._others
+        return hot or self._others if find(scope["path"]) is None else self._relayer
 
     async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -5,15 +5,17 @@ sends a large body does not read before its end, and would wait for us as we for
 """
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from math import inf
 from tempfile import SpooledTemporaryFile
 from urllib.parse import parse_qs
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from batchway.core.commands import Refuse, Reply
+from batchway.core.commands import Acknowledge, Refuse, Reply
 from batchway.core.errors import BadRequest, Internal, Refusal, TooLarge
 from batchway.core.types import Fault, Hints, Request
 from batchway.engine.driver import Engine, Outcome
@@ -34,9 +36,11 @@ from batchway.server.exchange import (
     read_headers,
     refuse_packed,
     send_fault,
+    why_header,
     write,
 )
 from batchway.server.visits import Visit, Visits
+from batchway.store import Database, answers
 from batchway.wire import lines
 from batchway.wire.hints import check_id, from_headers, overlay
 
@@ -85,6 +89,10 @@ class _Submission(Struct):
     refused: int = 0
     first: Fault | None = None
     """Why the first that was refused was refused."""
+    kinds: set[tuple[str, str, str]] = field(default_factory=set)
+    """Provider, model and endpoint of those whose lane has been looked up."""
+    dear: str | None = None
+    """Why some that can wait go directly all the same."""
 
 
 class _Asked(Struct):
@@ -99,9 +107,18 @@ class Bulk:
     """`POST /submit` with JSON Lines."""
 
     def __init__(
-        self, engine: Engine, intake: Intake, access: Access, visits: Visits, relay: Relay, *, longest: int
+        self,
+        engine: Engine,
+        intake: Intake,
+        access: Access,
+        visits: Visits,
+        relay: Relay,
+        *,
+        database: Database | None,
+        longest: int,
     ) -> None:
         """`longest`: bytes that a line may have."""
+        self._database = database
         self._engine = engine
         self._intake = intake
         self._access = access
@@ -183,7 +200,9 @@ class Bulk:
                 asked.append(_refused(submission, number, name, refusal.fault))
             else:
                 asked.append(_Asked(number, request, self._engine.ask(request)))
-        await self._wait([each for each in asked if isinstance(each, _Asked)])
+        under_way = [each for each in asked if isinstance(each, _Asked)]
+        await self._wait(under_way)
+        await self._look_at_prices(submission, [each.request for each in under_way if _waits(each)])
         told = [_told(submission, each) if isinstance(each, _Asked) else each for each in asked]
         submission.said.write(b"".join(told))
 
@@ -215,6 +234,30 @@ class Bulk:
                 self._engine.leave(each.request.ask)
             raise
 
+    async def _look_at_prices(self, submission: _Submission, taken: Iterable[Request]) -> None:
+        """Whoever hands in what can wait expects it to go by batch. Why it does not is on disk beside each request; the
+        first of each kind is looked up."""
+        firsts: dict[tuple[str, str, str], Request] = {}
+        for request in taken:
+            firsts.setdefault((request.provider, request.prompt.model, request.endpoint), request)
+        unknown = [request for kind, request in firsts.items() if kind not in submission.kinds]
+        if self._database is None or not unknown or submission.dear is not None:
+            return
+        submission.kinds |= firsts.keys()
+        named = [(request.tenant, request.id) for request in unknown]
+        # It is a remark: a store that went down just now refuses nothing that it has.
+        with suppress(Refusal):
+            found = await self._database.read(answers.find_all, named)
+            direct = [f"{stored.model}: {stored.routed}" for stored in found.values() if stored.lane == "direct"]
+            submission.dear = next(iter(direct), None)
+
+
+def _waits(asked: _Asked) -> bool:
+    """Whether it was taken, is not answered yet, and wants the batch lane."""
+    strategy = asked.request.strategy
+    wants = strategy == "batch" or (strategy == "auto" and asked.request.priority == "low")
+    return wants and isinstance(asked.outcome.result(), Acknowledge)
+
 
 def _told(submission: _Submission, asked: _Asked) -> bytes:
     outcome, name = asked.outcome.result(), asked.request.id
@@ -242,6 +285,8 @@ async def _answer(submission: _Submission, send: Send) -> None:
         (b"x-batchway-taken", b"%d" % submission.taken),
         (b"x-batchway-refused", b"%d" % submission.refused),
     ]
+    if submission.dear is not None:
+        headers.append((b"x-batchway-at-full-price", why_header(submission.dear)[1]))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     submission.said.seek(0)
     while piece := submission.said.read(PIECE):

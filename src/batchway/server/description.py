@@ -167,7 +167,8 @@ def amend(schema: dict[str, Any]) -> None:
     shown = {"oneOf": [_PENDING, _COMPLETED, _ERROR]}
     for operation in schema["paths"]["/requests/{request_id}"].values():
         operation["responses"]["200"]["content"] = _json(shown)
-    schema["paths"]["/results"]["get"]["responses"]["200"]["content"] = {MEDIA_TYPE: {"schema": shown}}
+    for path, line in (("/results", shown), ("/results/requests", _ROW)):
+        schema["paths"][path]["get"]["responses"]["200"]["content"] = {MEDIA_TYPE: {"schema": line}}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +220,10 @@ def _submitting(operation: dict[str, Any]) -> dict[str, Any]:
     accepted["content"] = {**accepted["content"], MEDIA_TYPE: {"schema": _SAID}}
     for name in ("taken", "refused"):
         accepted["headers"][f"{HEADER_PREFIX}{name}"] = {"schema": {"type": "integer"}, "description": "Of JSON Lines"}
+    accepted["headers"][f"{HEADER_PREFIX}at-full-price"] = {
+        "schema": {"type": "string"},
+        "description": "Of JSON Lines: why some that can wait go directly all the same, and save nothing",
+    }
     refused = {**_FAULTS["4XX"], "content": {**_json(_ERROR), MEDIA_TYPE: {"schema": _SAID}}}
     operation["responses"] |= {"4XX": refused, "5XX": refused}
     return operation

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from batchway.core.errors import BadRequest
-from batchway.core.types import Fault
+from batchway.core.types import Fault, Request
+from batchway.wire import body
 from batchway.wire.endpoints import FRONTS, Front
-from batchway.wire.hints import SHOWN, refusal
+from batchway.wire.hints import ALLOWED, SHOWN, refusal
 from batchway.wire.native import error_of
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -98,7 +99,7 @@ def read(content: bytes) -> Line:
     except UnicodeDecodeError as error:
         raise BadRequest("The line is not valid UTF-8; send JSON encoded as UTF-8.", code="invalid_utf8") from error
     except msgspec.DecodeError as error:
-        raise refusal(error) from error
+        raise refusal(error, content) from error
     if isinstance(given.custom_id, UnsetType):
         return Line(FRONTS["chat"], content, None)
     if isinstance(given.body, UnsetType):
@@ -108,6 +109,33 @@ def read(content: bytes) -> Line:
     if front is None:
         raise BadRequest(f"url: '{url[:SHOWN]}' is not one of {', '.join(_BY_URL)}.", param="url")
     return Line(front, bytes(given.body), given.custom_id)
+
+
+def anew(request: Request, custom_id: str) -> bytes:
+    """A line that asks what this request asked, with the hints that held for it; as long for its answer as it had."""
+    fields = body.fields(request.body)
+    for name in _STREAMING:
+        fields.pop(name, None)
+    held: dict[str, object] = {name: getattr(request, name) for name in (*ALLOWED, "provider", "tags")}
+    held["caller_id"] = None if request.caller == request.key else request.caller
+    held["deadline"] = None if request.deadline is None else request.deadline - request.asked_at
+    if "provider" in fields:  # an object, which is the provider's own
+        held |= {"provider": None, "model": f"{request.provider}/{request.prompt.model}"}
+    fields |= {name: body.raw(value) for name, value in held.items() if value is not None}
+    url = "/v1" + FRONTS[request.endpoint].path
+    return one(_encode(_Wrapped(custom_id, "POST", url, Raw(body.join(fields)))))
+
+
+_STREAMING = ("stream", "stream_options")
+"""What is submitted is never streamed."""
+
+
+def one(text: bytes) -> bytes:
+    """A JSON text as one line: what breaks it stands between its tokens, since in its strings it is escaped."""
+    return text.translate(_UNBROKEN) + b"\n"
+
+
+_UNBROKEN = bytes.maketrans(b"\r\n", b"  ")
 
 
 class _Said(Struct, omit_defaults=True):
@@ -128,11 +156,11 @@ def taken(number: int, request_id: str, status: Literal["pending", "completed"] 
 
 def failed(number: int, request_id: str, fault: Fault) -> bytes:
     """What is said of a line whose request was taken before, and has failed since."""
-    return _encode(_Said(number, request_id, "failed", error_of(fault))) + b"\n"
+    return one(_encode(_Said(number, request_id, "failed", error_of(fault))))
 
 
 def refused(number: int, request_id: str | None, fault: Fault) -> bytes:
     """What is said of a line that was not taken. It has `retry_after` (seconds, or null) if it may be taken later as it
     is."""
     later = fault.retry_after if fault.passing else UNSET
-    return _encode(_Said(number, request_id, "refused", error_of(fault), later)) + b"\n"
+    return one(_encode(_Said(number, request_id, "refused", error_of(fault), later)))
