@@ -79,7 +79,11 @@ class Prompt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What one caller asked, with its hints resolved against the defaults in force."""
+    """What one caller asked, with its hints resolved against the defaults in force.
+
+    It is stored without the fields that stand at their defaults, so that a default is a part of the stored format:
+    another one changes what rows mean that are there (tests/store/test_left_out.py).
+    """
 
     id: str
     """What the caller sees, its own where it gave one."""
