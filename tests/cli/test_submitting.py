@@ -17,6 +17,7 @@ from tests.batch.lane import Lane, open_lane
 from tests.cli.test_commands import BATCHWAY, surroundings
 from tests.gate import chat, open_gate
 
+from batchway.cli import UNANSWERED
 from batchway.settings import hash_key
 
 NOWHERE = "http://127.0.0.1:9"
@@ -170,14 +171,15 @@ async def test_refused_lines_are_named_and_can_be_mended(lane: Lane, tmp_path: P
     wrong = [{"messages": f"no {number}"} for number in range(24)]
     write(tmp_path, chat("one"), "{nonsense", *wrong, chat("two"))
     ended = await submit(lane, tmp_path, "asked.jsonl", "--out", "answers.jsonl", "--json")
-    assert ended.code == 1
+    assert ended.code == UNANSWERED
     told = json.loads(ended.out)
     assert (told["taken"], told["refused"], told["completed"]) == (2, 25, 2)
     *shown, more, advice = ended.err.splitlines()
     assert [line.partition(":")[0] for line in shown] == [f"line {number}" for number in range(2, 22)]
     assert "not valid JSON" in shown[0] and "messages" in shown[1]
     assert more == "… and 5 more lines."
-    assert f"25 refused. Mend them in their places and submit again with --prefix {told['prefix']}" in advice
+    assert advice.startswith("batchway: 2 completed, 25 refused. Mend what was refused in its place and submit again")
+    assert f"--prefix {told['prefix']}:" in advice and "--status" not in advice
     assert len(found((tmp_path / "answers.jsonl").read_text())) == lane.billed == 2
 
     write(tmp_path, *asked("one", *(f"mended {number}" for number in range(25)), "two"))
@@ -189,9 +191,11 @@ async def test_refused_lines_are_named_and_can_be_mended(lane: Lane, tmp_path: P
 async def test_where_no_line_is_taken_nothing_is_waited_for(lane: Lane, tmp_path: Path) -> None:
     write(tmp_path, chat("one", temperature="warm"))
     ended = await submit(lane, tmp_path, "asked.jsonl", "--out", "answers.jsonl", "--json")
-    assert ended.code == 1
+    assert ended.code == UNANSWERED
     assert {"taken": 0, "refused": 1}.items() <= json.loads(ended.out).items()
-    assert ended.err.startswith("line 1: ") and "temperature" in ended.err
+    line, advice = ended.err.splitlines()
+    assert line.startswith("line 1: ") and "temperature" in line
+    assert advice == "batchway: 1 refused. Mend the lines and submit them again."
     assert leftovers(tmp_path) == []
 
 
@@ -199,6 +203,7 @@ async def test_results_are_counted_chosen_and_fetched(lane: Lane, tmp_path: Path
     lane.fault("lines_fail", status=400, count=1)
     await hand_in(lane, "run-", "one", "two", "three")
     counted = await results(lane, tmp_path, "run-", "--wait", "--counts", "--json")
+    assert counted.code == UNANSWERED
     assert json.loads(counted.out) == {"pending": 0, "completed": 2, "failed": 1, "cancelled": 0}
     completed = list(found((await results(lane, tmp_path, "run-", "--status", "completed")).out))
     (failed,) = (await results(lane, tmp_path, "run-", "--status", "failed,pending")).out.splitlines()
@@ -210,12 +215,135 @@ async def test_results_are_counted_chosen_and_fetched(lane: Lane, tmp_path: Path
     assert "completed  2\n" in (await results(lane, tmp_path, "run-", "--counts")).out
 
 
+async def test_what_failed_is_told_and_asked_anew_alone(lane: Lane, tmp_path: Path) -> None:
+    lane.fault("lines_fail", status=400, lines=2)
+    write(
+        tmp_path, *asked(*(f"question {number}" for number in range(9))), chat("ten", request_id="ten's", tags={"n": 1})
+    )
+    submitted = await submit(lane, tmp_path, "asked.jsonl", "--prefix", "night's-", "--out", "answers.jsonl")
+    waited = await results(lane, tmp_path, "night's-", "--wait", "--out", "answers.jsonl")
+    counted = await results(lane, tmp_path, "night's-", "--counts")
+    again = await submit(lane, tmp_path, "asked.jsonl", "--prefix", "night's-")
+    for ended in (submitted, waited, counted, again):
+        assert ended.code == UNANSWERED
+        (line,) = ended.err.splitlines()
+        command = f"batchway results 'night'\"'\"'s-' --status failed --url {lane.gate.address}"
+        assert line.startswith(f"batchway: 8 completed, 2 failed. `{command}`")
+        assert "--requests" in line
+    assert lane.billed == 8
+
+    chosen = await results(lane, tmp_path, "night's-", "--status", "failed")
+    assert (chosen.code, chosen.err) == (0, ""), "it was asked for"
+    some = await results(lane, tmp_path, "night's-", "--status", "completed")
+    assert some.code == UNANSWERED and len(found(some.out)) == 8
+    failed = await results(lane, tmp_path, "night's-", "--status", "failed", "--requests")
+    assert (failed.code, failed.err) == (0, "")
+    names = [json.loads(line)["request_id"].removeprefix("night's-") for line in chosen.out.splitlines()]
+    assert [json.loads(line)["custom_id"] for line in failed.out.splitlines()] == names
+    for _ in range(2):
+        anew = await submit(lane, tmp_path, "-", "--wait", given=failed.out.encode())
+        assert (anew.code, len(found(anew.out))) == (0, 2)
+        assert [name.partition("-")[2] for name in found(anew.out)] == names
+        assert lane.billed == 10 and set(lane.paid.values()) == {1}
+
+
+async def test_what_was_cancelled_is_told(tmp_path: Path) -> None:
+    async with open_lane(tmp_path / "store", **WAITING) as lane:
+        await hand_in(lane, "run-", "one", "two")
+        await lane.gate.http.delete("/requests/run-1")
+        ended = await results(lane, tmp_path, "run-")
+        assert ended.code == UNANSWERED
+        assert "1 cancelled, 1 pending. " in ended.err and "--status cancelled" in ended.err
+        assert (await results(lane, tmp_path, "run-", "--status", "cancelled, failed")).code == 0
+
+
+async def test_the_gateway_is_named_by_a_variable_too(lane: Lane, tmp_path: Path) -> None:
+    write(tmp_path, chat("one"))
+
+    async def ask(*arguments: str, at: str) -> Ended:
+        return await end(await start(tmp_path, *arguments, BATCHWAY_URL=at))
+
+    assert (await ask("submit", "asked.jsonl", "--prefix", "run-", "--wait", at=lane.gate.address)).code == 0
+    for command in (["results", "run-"], ["status"], ["flush", "openai"], ["purge", "--dry-run"]):
+        assert (await ask(*command, at=lane.gate.address)).code == 0, command
+        assert (await ask(*command, "--url", lane.gate.address, at=NOWHERE)).code == 0, "the flag wins"
+        check_refused(await ask(*command, at=NOWHERE), [NOWHERE, "--url", "BATCHWAY_URL"])
+        check_refused(await ask(*command, at="nowhere"), ["'nowhere'", "--url", "BATCHWAY_URL"])
+        assert "BATCHWAY_URL" in (await ask(command[0], "--help", at="")).out
+
+
+async def test_what_goes_directly_all_the_same_is_told_with_its_reason(tmp_path: Path) -> None:
+    environment = {"BATCHWAY_PROVIDERS__OPENAI__LANES": "direct"}
+    async with open_lane(tmp_path / "store", environment=environment) as lane:
+        write(tmp_path, *asked("one", "two", "three"))
+        ended = await submit(lane, tmp_path, "asked.jsonl", "--out", "answers.jsonl", "--json")
+        assert (ended.code, len(found((tmp_path / "answers.jsonl").read_text()))) == (0, 3)
+        (line,) = ended.err.splitlines()
+        assert "directly and at the full price: gpt-4o-mini: " in line
+        assert "the settings do not allow the batch lane to openai" in line
+
+
+@pytest.mark.parametrize("file", ["asked.jsonl", "-"])
+async def test_whoever_stops_handing_in_is_told_what_was_taken(lane: Lane, tmp_path: Path, file: str) -> None:
+    content = write(tmp_path, *asked(*(f"question {number} {'please ' * 100}" for number in range(1500))))
+    taken: list[int] = []
+
+    async def stop() -> None:
+        while not taken or not taken[-1]:
+            taken.append(sum((await lane.gate.http.get("/results/counts")).json().values()))
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+
+    async with cut(lane, up=900_000, when=stop) as address:
+        process = await start(tmp_path, "submit", file, "--url", address, stdin=DEVNULL if file != "-" else PIPE)
+        ended = await end(process, content if file == "-" else None)
+    assert (ended.code, ended.out) == (130, "")
+    (line,) = ended.err.splitlines()
+    assert f"Stopped; {taken[-1]:,} requests are with the gateway" in line
+    command = line.split("`")[1].removesuffix(f" --url {address}").split()
+    assert command[:4] == ["batchway", "submit", file, "--prefix"]
+    again = await submit(lane, tmp_path, *command[2:], "--wait", given=content if file == "-" else None)
+    assert len(found(again.out)) == lane.billed == 1500
+
+
+async def test_streams_that_are_closed_are_one_clear_message(lane: Lane, tmp_path: Path) -> None:
+    await hand_in(lane, "run-", "one")
+
+    async def without(stream: str, *arguments: str) -> Ended:
+        arguments = (*BATCHWAY, *arguments, "--url", lane.gate.address)
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'"$@" {stream}', "sh", *arguments),
+            cwd=tmp_path, env=surroundings(tmp_path), stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
+        )  # fmt: skip
+        return await end(process)
+
+    check_refused(await without("<&-", "submit", "-"), ["standard input is closed"])
+    check_refused(await without(">&-", "results", "run-"), ["Standard output is closed", "--out"])
+
+
+async def test_what_a_terminal_cannot_show_stops_nothing(lane: Lane, tmp_path: Path) -> None:
+    write(tmp_path, json.dumps(chat("“žluťoučký”", model="模型", strategy="direct"), ensure_ascii=False))
+    await submit(lane, tmp_path, "asked.jsonl", "--prefix", "run-", "--wait")
+
+    async def shown(*arguments: str) -> bytes:
+        process = await start(tmp_path, *arguments, PYTHONIOENCODING="latin-1")
+        out, err = await process.communicate()
+        assert b"Traceback" not in err, err.decode()
+        return out
+
+    store = ("--database-url", "store/batchway.db")
+    assert b"?? " in await shown("requests", *store)
+    assert "模型" in (await shown("requests", "--json", *store)).decode()
+    assert "žluťoučký" in (await shown("results", "run-", "--requests", "--url", lane.gate.address)).decode()
+
+
 async def test_results_that_cannot_be_had_are_one_clear_message(lane: Lane, tmp_path: Path) -> None:
     await hand_in(lane, "run-", "one")
     for arguments, words in (
         (["none-"], ["no request whose id begins with 'none-'"]),
         (["run-", "--status", "done"], ["status", "'done'", "completed"]),
         (["run-", "--counts", "--out", "answers.jsonl"], ["--counts", "--out"]),
+        (["run-", "--counts", "--requests"], ["--counts", "--requests"]),
         (["run-", "--out", "."], ["--out .", "regular file"]),
         (["run-", "--out", "missing/answers.jsonl"], ["--out missing/answers.jsonl", "folder"]),
     ):
@@ -246,8 +374,13 @@ async def test_a_file_that_cannot_be_used_is_one_clear_message(
 @pytest.mark.parametrize("url", [NOWHERE, "nowhere"])
 async def test_where_no_gateway_is_it_says_so(tmp_path: Path, url: str) -> None:
     write(tmp_path, chat("one"))
-    for command in (["submit", "asked.jsonl", "--out", "answers.jsonl"], ["results", "run-"]):
-        check_refused(await run(tmp_path, *command, "--url", url), [url, "--url"])
+    for command in (
+        ["submit", "asked.jsonl", "--out", "answers.jsonl"],
+        ["results", "run-"],
+        ["results", "run-", "--wait"],
+        ["results", "run-", "--wait", "--counts"],
+    ):
+        check_refused(await run(tmp_path, *command, "--url", url), [url, "--url", "BATCHWAY_URL"])
     assert leftovers(tmp_path) == []
 
 
@@ -315,18 +448,25 @@ async def test_a_gateway_that_is_started_anew_is_waited_for(lane: Lane, tmp_path
     async with open_lane(folder, environment=environment, **WAITING) as before:
         assert (await submit(before, tmp_path, "asked.jsonl", "--prefix", "run-")).code == 0
         url, port = before.gate.address, int(before.gate.host.rpartition(":")[2])
-    looked = asyncio.Event()
+        ours, theirs = pty.openpty()
+        process = await start(tmp_path, "results", "run-", "--wait", "--url", url, stderr=theirs)
+        os.close(theirs)
+        await until_shown(ours, "answered")
+    await until_shown(ours, "does not answer")
 
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def starting(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         looked.set()
         writer.close()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", port):
-        process = await start(tmp_path, "results", "run-", "--wait", "--url", url)
+    looked = asyncio.Event()
+    async with await asyncio.start_server(starting, "127.0.0.1", port):
         await looked.wait()
     async with open_lane(folder, environment=environment, port=port):
+        said = await until_shown(ours, "answers again")
         ended = await end(process)
-    assert ended.code == 0, ended.err
+    assert "does not answer" not in said, "it was said once"
+    assert ended.code == 0, ended
     assert list(found(ended.out)) == ["run-1", "run-2"]
     assert lane.billed == 2
 

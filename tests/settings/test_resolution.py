@@ -265,10 +265,11 @@ class TestUnknownNames:
         with pytest.raises(SettingsError, match=rf"{name} \(\.env\) is no setting"):
             load_from(dotenv=f"{name}=1\n")
 
-    def test_the_key_that_commands_send_is_none_and_disturbs_nobody(self, load_from: LoadFrom) -> None:
-        assert load_from(environment={"BATCHWAY_API_KEY": "bw-1"}).settings == load_from().settings
-        with pytest.raises(SettingsError, match=r"BATCHWAY_API_KEY \(\.env\) is no setting"):
-            load_from(dotenv="BATCHWAY_API_KEY=bw-1\n")
+    @pytest.mark.parametrize("name", ["BATCHWAY_API_KEY", "BATCHWAY_URL"])
+    def test_what_commands_read_themselves_is_none_and_disturbs_nobody(self, load_from: LoadFrom, name: str) -> None:
+        assert load_from(environment={name: "bw-1"}).settings == load_from().settings
+        with pytest.raises(SettingsError, match=rf"{name} \(\.env\) is no setting"):
+            load_from(dotenv=f"{name}=bw-1\n")
 
     @pytest.mark.parametrize(
         ("toml", "name", "meant"),

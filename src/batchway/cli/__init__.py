@@ -1,6 +1,7 @@
 """The command line: `batchway`."""
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 GATEWAY = "http://127.0.0.1:8080"
+
+UNANSWERED = 3
+"""The exit code where a command did what it was told, and requests failed, were cancelled or were refused."""
 
 keys = typer.Typer(help="Gateway keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -108,7 +112,7 @@ def demo(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 9090,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 9090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Start the simulated providers alone: OpenAI's API below /v1, every provider's below its name."""
@@ -159,8 +163,16 @@ def pack(
     typer.echo(packing.pack(file, flags, model=model, system=system))
 
 
+SystemTokens = Annotated[
+    int, typer.Option(min=0, max=10_000_000, help="Tokens of a system prompt before each prompt of a trace.")
+]
+OF_TRACES = "input", "arrivals", "rate", "provider", "any_model", "system_tokens"
+WHOLE = "profile", "policy", "from_store", "report", "world"
+
+
 @app.command()
 def simulate(
+    context: typer.Context,
     input: Annotated[  # noqa: A002  # the name of its flag
         str | None,
         typer.Option(help="Trace: JSON list, JSON Lines or CSV; - is standard input [the bundled prompts_batch.json]."),
@@ -197,7 +209,7 @@ def simulate(
     days: Annotated[float, typer.Option(help="Of it, back from its last request.")] = 7.0,
     report: Annotated[str | None, typer.Option(help="Write the comparison as an HTML file too.")] = None,
     world: Annotated[str | None, typer.Option(help="TOML file that says how providers behave [as is assumed].")] = None,
-    system_tokens: Annotated[int, typer.Option(help="Tokens of a system prompt before each prompt of a trace.")] = 0,
+    system_tokens: SystemTokens = 0,
     database_url: Annotated[str | None, typer.Option(help="The store [as the settings say].")] = None,
     config: Config = None,
 ) -> None:
@@ -205,8 +217,13 @@ def simulate(
 
     With --profile, --policy, --from-store or --report the whole gateway answers it, policy by policy.
     """
-    from batchway.cli import simulating
+    from batchway.cli import combining, simulating
 
+    said = combining.Said(context)
+    said.never_with(WHOLE, "csv", "max_wait_ms", "max_batch_size", "max_batch_tokens", "tolerance")
+    said.never_with(("from_store",), *OF_TRACES)
+    said.only_with(("from_store",), "days", "database_url")
+    said.only_with(WHOLE, "system_tokens")
     rule = simulating.rule(max_wait_ms, max_batch_size, max_batch_tokens, tolerance)
     asked = simulating.Asked(
         file=input, json=json, csv=csv, seed=seed, arrivals=arrivals, rate=rate, rule=rule,
@@ -227,6 +244,7 @@ def simulate(
 
 @app.command()
 def tune(
+    context: typer.Context,
     p95: Annotated[float, typer.Option("--p95", help="Seconds within which 95 of 100 requests must be answered.")],
     input: Annotated[  # noqa: A002  # the name of its flag
         str | None, typer.Option(help="Trace, as simulate reads it [the bundled prompts_batch.json].")
@@ -249,14 +267,18 @@ def tune(
     arrivals: Annotated[str | None, typer.Option(help="Make new times: poisson, bursty or diurnal.")] = None,
     rate: Annotated[float, typer.Option(help="Requests a second of made times, in the mean.")] = 20.0,
     world: Annotated[str | None, typer.Option(help="TOML file that says how providers behave [as is assumed].")] = None,
-    system_tokens: Annotated[int, typer.Option(help="Tokens of a system prompt before each prompt of a trace.")] = 0,
+    system_tokens: SystemTokens = 0,
     database_url: Annotated[str | None, typer.Option(help="The store [as the settings say].")] = None,
     config: Config = None,
 ) -> None:
     """Find the cheapest policy that answers quickly enough, offline, and write it for start --policy."""
-    from batchway.cli import simulating, tuning
+    from batchway.cli import combining, simulating, tuning
     from batchway.simulate.tuning import Goal
 
+    said = combining.Said(context)
+    said.never_with(("from_store",), *OF_TRACES)
+    said.only_with(("from_store",), "days", "database_url")
+    said.never_with(("policy",), "profile")
     asked = simulating.Asked(file=input, json=json, seed=seed, arrivals=arrivals, rate=rate)
     wanted = tuning.Wanted(
         goal=Goal(p95=p95), profile=profile, policy=policy, over=over or (), trials=trials, output=output,
@@ -265,14 +287,14 @@ def tune(
     tuning.tune(asked, wanted, _flags(config=config, database_url=database_url))
 
 
-Url = Annotated[str, typer.Option(help="Address of the gateway.")]
+Url = Annotated[str, typer.Option(envvar="BATCHWAY_URL", help="Address of the gateway.")]
 AdminKey = Annotated[
     str | None, typer.Option("--key", envvar="BATCHWAY_API_KEY", help="A gateway key of scope admin, where keys are.")
 ]
 AnyKey = Annotated[str | None, typer.Option("--key", envvar="BATCHWAY_API_KEY", help="A gateway key, where keys are.")]
 Store = Annotated[str | None, typer.Option("--database-url", help="The store [as the settings say].")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Limit = Annotated[int, typer.Option(min=1, help="So many at most.")]
+Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="So many at most.")]
 
 
 def _flags(**given: object) -> dict[str, object]:
@@ -302,6 +324,7 @@ def flush(
 
 @app.command()
 def purge(
+    context: typer.Context,
     older_than: Annotated[float | None, typer.Option(min=0, help="Seconds since they were formed.")] = None,
     status: Annotated[str | None, typer.Option(help="finished, or statuses such as failed,expired.")] = None,
     batch_id: Annotated[str | None, typer.Option(help="This one; it is cancelled first if it is active.")] = None,
@@ -314,8 +337,12 @@ def purge(
     json: Json = False,
 ) -> None:
     """Show finished batches no more; their answers and charges stay."""
-    from batchway.cli import remote
+    from batchway.cli import combining, remote
 
+    said = combining.Said(context)
+    said.never_with(("batch_id",), "older_than", "status")
+    said.never_with(("local",), "url", "key")
+    said.only_with(("local",), "database_url", "config")
     which = remote.Purge(older_than=older_than, status=status, batch_id=batch_id, dry_run=dry_run)
     if local:
         remote.purge_local(_flags(database_url=database_url, config=config), which, json=json)
@@ -349,13 +376,14 @@ def submit(
 ) -> None:
     """Hand in a file of requests that can wait; `results` fetches what became of them.
 
-    The same file again attaches to what is there: nothing is asked or paid twice. Ends with 1 if a line was refused.
+    The same file again attaches to what is there: nothing is asked or paid twice. Ends with 3 if a line was refused,
+    or a request has failed or was cancelled.
     """
     from batchway.cli import fetching, remote, submitting
 
     wanted = fetching.Wanted(out=out, wait=wait or out is not None, json=json)
     if not submitting.submit(remote.Where(url, key), file, prefix, wanted):
-        raise typer.Exit(1)
+        raise typer.Exit(UNANSWERED)
 
 
 @app.command()
@@ -366,16 +394,24 @@ def results(
     status: Annotated[
         str | None, typer.Option(help="Only pending, completed, failed or cancelled; several with commas between.")
     ] = None,
+    requests: Annotated[
+        bool, typer.Option("--requests", help="What was asked instead, as lines that `submit` takes.")
+    ] = False,
     out: Out = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until all are answered.")] = False,
     counts: Annotated[bool, typer.Option("--counts", help="Only how many there are of each status.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs (results are JSON Lines anyway).")] = False,
 ) -> None:
-    """What became of requests whose ids begin alike, a line of JSON for each, by their ids."""
+    """What became of requests whose ids begin alike, a line of JSON for each, by their ids.
+
+    What failed is asked anew as a file of its own: results PREFIX --status failed --requests | submit -. Ends with 3 if
+    some failed or were cancelled and --status does not name them.
+    """
     from batchway.cli import fetching, remote
 
-    wanted = fetching.Wanted(statuses=status, out=out, wait=wait, json=json)
-    (fetching.count if counts else fetching.fetch)(remote.Where(url, key), prefix, wanted)
+    wanted = fetching.Wanted(statuses=status, requests=requests, out=out, wait=wait, json=json)
+    if not (fetching.count if counts else fetching.fetch)(remote.Where(url, key), prefix, wanted):
+        raise typer.Exit(UNANSWERED)
 
 
 @app.command()
@@ -432,7 +468,7 @@ def explain(
 @app.command()
 def ledger(
     by: Annotated[str, typer.Option(help="What to sum by: day, lane, model, key, with commas between.")] = "day,lane",
-    days: Annotated[int, typer.Option(min=1, help="So many days back, today included (UTC).")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=36_525, help="So many days back, today included (UTC).")] = 30,
     tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
     database_url: Store = None,
     config: Config = None,
@@ -512,6 +548,9 @@ def revoke_key(
 
 def main() -> None:
     """The entry point. What is wrong with the user's input is one clear message, never a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A table is worth more than the few of its signs that a terminal cannot show.
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except (BatchwayError, OSError) as error:

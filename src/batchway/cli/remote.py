@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -18,6 +19,15 @@ from batchway.core.errors import SettingsError
 
 PATIENCE = 30.0
 """Seconds that a gateway has to answer."""
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses of a gateway that is full, stopping or without its store, and of a proxy that does not reach it."""
+
+NAME_IT = "name it by --url or BATCHWAY_URL"
+
+
+class Unready(SettingsError):
+    """A gateway that cannot answer now, and may later."""
 
 
 class Where(Struct, frozen=True):
@@ -52,7 +62,7 @@ def status(where: Where, *, json: bool) -> None:
 
 def flush(where: Where, provider: str, *, json: bool) -> None:
     """Close the open windows of a provider now."""
-    (said,) = asyncio.run(_ask_all(where, [("POST", f"/queue/flush/{provider}", {})]))
+    (said,) = asyncio.run(_ask_all(where, [("POST", f"/queue/flush/{quote(provider, safe='')}", {})]))
     print_json(said) if json else print_fields(said)
 
 
@@ -60,23 +70,26 @@ def purge(where: Where, which: Purge, *, json: bool) -> None:
     """Hide finished batches; their charges and answers stay."""
     if which.batch_id is not None:
         _refuse_dry_run(which)
-        (said,) = asyncio.run(_ask_all(where, [("DELETE", f"/batches/{which.batch_id}", {})]))
+        (said,) = asyncio.run(_ask_all(where, [("DELETE", f"/batches/{quote(which.batch_id, safe='')}", {})]))
+        print_json(said) if json else print_fields(said)
     else:
         query = {"older_than_seconds": which.older_than, "status": which.status, "dry_run": which.dry_run or None}
         given = {name: str(value).lower() for name, value in query.items() if value is not None}
         (said,) = asyncio.run(_ask_all(where, [("POST", "/batches/purge", given)]))
-    print_json(said) if json else print_fields(said)
+        print_json(said) if json else _print_purged(said)
 
 
 def purge_local(flags: Mapping[str, object], which: Purge, *, json: bool) -> None:
     """The same in the store itself, where no gateway runs. An active batch is not cancelled: that takes a gateway."""
     older = None if which.older_than is None else LiveClock().now() - which.older_than
-    wanted = batches_of(which.status, ids=(which.batch_id,) if which.batch_id else None, created_before=older)
-    hidden = hide_batches(flags, wanted, dry_run=which.dry_run)
-    if json:
-        print_json({"purged": len(hidden), "batch_ids": hidden, "dry_run": which.dry_run})
-        return
-    print_table(("would be purged" if which.dry_run else "purged",), [(batch_id,) for batch_id in hidden])
+    wanted = batches_of(which.status, created_before=older)
+    hidden = hide_batches(flags, wanted, which.batch_id, dry_run=which.dry_run)
+    said = {"purged": len(hidden), "batch_ids": hidden, "dry_run": which.dry_run}
+    print_json(said) if json else _print_purged(said)
+
+
+def _print_purged(said: Mapping[str, Any]) -> None:
+    print_table(("would be purged" if said["dry_run"] else "purged",), [(batch_id,) for batch_id in said["batch_ids"]])
 
 
 def _refuse_dry_run(which: Purge) -> None:
@@ -100,14 +113,14 @@ async def reach(where: Where) -> AsyncIterator[aiohttp.ClientSession]:
     try:
         session = aiohttp.ClientSession(where.url, headers=headers, timeout=timeout)
     except ValueError as error:
-        raise SettingsError(f"--url '{where.url}': {error}; give an address such as http://127.0.0.1:8080.") from error
+        raise SettingsError(
+            f"--url (BATCHWAY_URL) '{where.url}': {error}; give an address such as http://127.0.0.1:8080."
+        ) from error
     try:
         async with session:
             yield session
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise SettingsError(
-            f"No gateway answers at {where.url} ({why(error)}); start one, or name it by --url."
-        ) from error
+        raise SettingsError(f"No gateway answers at {where.url} ({why(error)}); start one, or {NAME_IT}.") from error
 
 
 def why(error: BaseException) -> str:
@@ -122,14 +135,16 @@ async def ask(session: aiohttp.ClientSession, method: str, path: str, query: Map
 
 
 async def read(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    """The object that an answer is. Raises SettingsError where it is a fault, or not a gateway's."""
+    """The object that an answer is. Raises SettingsError where it is a fault, or not a gateway's; Unready where it may
+    be another one later."""
     content = await response.read()
+    wrong = Unready if response.status in PASSING else SettingsError
     try:
         said = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise SettingsError("What answers there is no batchway gateway; name it by --url.") from error
+        raise wrong(f"What answers there ({response.status}) is no batchway gateway; {NAME_IT}.") from error
     if response.status >= 400:
         fault = said.get("error")
         message = fault.get("message") if isinstance(fault, dict) else fault
-        raise SettingsError(f"{response.method} {response.url.path}: {message}")
+        raise wrong(f"{response.method} {response.url.path}: {message}")
     return said

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +17,20 @@ import msgspec
 import typer
 from msgspec import Struct, field
 
-from batchway.cli import GATEWAY
-from batchway.cli.fetching import Wanted, collect, count_now, expect_lines, find_place, progress, say
+from batchway.cli.fetching import (
+    Wanted,
+    advise,
+    collect,
+    command,
+    count_now,
+    expect_lines,
+    find_place,
+    numbers,
+    progress,
+    say,
+)
 from batchway.cli.remote import PATIENCE, Where, reach, why
-from batchway.core.errors import InputError
+from batchway.core.errors import InputError, SettingsError
 from batchway.wire.lines import MEDIA_TYPE, Cutter
 
 PIECE = 256 << 10
@@ -35,6 +46,12 @@ DIGITS = 12
 
 HELD_BACK = 3600.0
 """Seconds that a gateway may take for the end of a file: it takes lines as its queue has room for them."""
+
+LAST_WORD = 5.0
+"""Seconds that a gateway has to say what it has taken, to whoever wants to leave."""
+
+STOPPED = 130
+"""The exit code after a Ctrl-C, as shells have it: 128 and the signal's number."""
 
 ALLOWED = "give JSON Lines: on each line the body of a chat, or a line as OpenAI's Batch API takes them"
 
@@ -55,17 +72,26 @@ class _Told(Struct):
 class _Receipt(Struct):
     """What it said of all."""
 
-    taken: int = 0
-    refused: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """By status."""
     first: list[_Told] = field(default_factory=list)
     """The first that were refused."""
+    dear: str | None = None
+    """Why some of them cost what they would cost directly."""
+
+    @property
+    def refused(self) -> int:
+        """How many were refused."""
+        return self.counts.get("refused", 0)
+
+    @property
+    def taken(self) -> int:
+        """How many were not."""
+        return sum(self.counts.values()) - self.refused
 
     def note(self, told: _Told) -> None:
-        if told.status != "refused":
-            self.taken += 1
-            return
-        self.refused += 1
-        if len(self.first) < SHOWN:
+        self.counts[told.status] = self.counts.get(told.status, 0) + 1
+        if told.status == "refused" and len(self.first) < SHOWN:
             self.first.append(told)
 
 
@@ -73,7 +99,8 @@ _decode = msgspec.json.Decoder(_Told).decode
 
 
 def submit(where: Where, file: str, prefix: str | None, wanted: Wanted) -> bool:
-    """Hand in every request of a file (`-`: standard input). False: some were refused, and it is said which and why.
+    """Hand in every request of a file (`-`: standard input). False: some were refused or failed, and it is said how
+    many, and what to do. A Ctrl-C ends it with 130.
 
     `prefix`: begins their ids; None: it is made of the file's bytes.
     """
@@ -81,7 +108,12 @@ def submit(where: Where, file: str, prefix: str | None, wanted: Wanted) -> bool:
         raise InputError(f"--out {wanted.out}: is the file of the requests; name another.")
     with _opened(file) as content:
         _check(file, content)
-        return asyncio.run(_submit(where, content, prefix or _prefix_of(content), wanted))
+        prefix = prefix or _prefix_of(content)
+        try:
+            return asyncio.run(_submit(where, content, prefix, wanted))
+        except KeyboardInterrupt:
+            _tell_stopped(where, file, prefix)
+            raise typer.Exit(STOPPED) from None
 
 
 async def _submit(where: Where, content: BinaryIO, prefix: str, wanted: Wanted) -> bool:
@@ -89,17 +121,56 @@ async def _submit(where: Where, content: BinaryIO, prefix: str, wanted: Wanted) 
         # Whoever may not ask hears so before gigabytes are sent.
         await count_now(session, prefix)
         receipt = await _hand_in(session, content, prefix)
-        _show_refused(receipt, prefix)
+        _show(receipt)
+        counts: Mapping[str, int] = receipt.counts
         said: dict[str, object] = {"prefix": prefix, "taken": receipt.taken, "refused": receipt.refused}
         if receipt.taken and wanted.wait:
-            said |= await collect(session, prefix, wanted)
+            counts = await collect(session, prefix, wanted)
+            said |= counts
             said |= {} if wanted.out is None else {"results": wanted.out}
         elif receipt.taken:
-            said["results"] = f"batchway results {prefix}" + ("" if where.url == GATEWAY else f" --url {where.url}")
+            said["results"] = command(where, "results", prefix)
     # Where the results are, nothing else is.
     with redirect_stdout(sys.stderr if wanted.wait and wanted.out is None else sys.stdout):
         say(said, json=wanted.json)
-    return not receipt.refused
+    return _judge(where, prefix, receipt, counts)
+
+
+def _judge(where: Where, prefix: str, receipt: _Receipt, counts: Mapping[str, int]) -> bool:
+    """Whether nothing was refused and nothing has failed; else it says how many, and what to do, in a line."""
+    advice = advise(where, prefix, counts)
+    if not (receipt.refused or advice):
+        return True
+    said = f"{numbers({**counts, 'refused': receipt.refused})}."
+    if not receipt.taken:
+        said += " Mend the lines and submit them again."
+    elif receipt.refused:
+        # By itself a mended file has another prefix, under which all of it would be asked and paid again.
+        said += (
+            f" Mend what was refused in its place and submit again with {shlex.join(['--prefix', prefix])}: what was "
+            "taken is not asked twice."
+        )
+    typer.echo(f"batchway: {said} {advice}".rstrip(), err=True)
+    return False
+
+
+def _tell_stopped(where: Where, file: str, prefix: str) -> None:
+    """What was taken so far, as far as the gateway can say it, and how to go on."""
+
+    async def so_far() -> int:
+        async with reach(where) as session, asyncio.timeout(LAST_WORD):
+            return sum((await count_now(session, prefix)).values())
+
+    try:
+        taken = f"{asyncio.run(so_far()):,} requests are with the gateway and go on"
+    except (SettingsError, TimeoutError) as error:
+        taken = f"what the gateway has taken goes on ({why(error)})"
+    again = command(where, "submit", file, "--prefix", prefix)
+    typer.echo(
+        f"batchway: Stopped; {taken}. The same file with the same prefix attaches to them, and hands in the rest: "
+        f"`{again}`. Nothing is asked twice.",
+        err=True,
+    )
 
 
 async def _hand_in(session: aiohttp.ClientSession, content: BinaryIO, prefix: str) -> _Receipt:
@@ -113,6 +184,7 @@ async def _hand_in(session: aiohttp.ClientSession, content: BinaryIO, prefix: st
                 "/submit", params=query, data=lines, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 await expect_lines(response)
+                receipt.dear = response.headers.get("x-batchway-at-full-price")
                 async for piece in response.content.iter_any():
                     for _, line in cutter.feed(piece):
                         receipt.note(_decode(line))
@@ -131,16 +203,15 @@ async def _sent(content: BinaryIO, show: Callable[[int, int], None]) -> AsyncIte
         show(content.tell(), size)
 
 
-def _show_refused(receipt: _Receipt, prefix: str) -> None:
+def _show(receipt: _Receipt) -> None:
+    """Which lines were refused, and why; and why what was taken saves nothing."""
     for told in receipt.first:
         typer.echo(f"line {told.line}: {told.error.message if told.error else 'refused'}", err=True)
     if receipt.refused > SHOWN:
         typer.echo(f"… and {receipt.refused - SHOWN:,} more lines.", err=True)
-    if receipt.refused and receipt.taken:
-        # By itself a mended file has another prefix, under which all of it would be asked and paid again.
+    if receipt.dear is not None:
         typer.echo(
-            f"{receipt.refused:,} refused. Mend them in their places and submit again with --prefix {prefix}: what was "
-            "taken is not asked twice.",
+            f"batchway: What can wait does not go by batch, but directly and at the full price: {receipt.dear}.",
             err=True,
         )
 
@@ -158,6 +229,8 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 def _open(file: str) -> BinaryIO:
+    if file == "-" and sys.stdin is None:  # its descriptor was closed
+        raise InputError("-: standard input is closed; name a file, or pipe one in.")
     try:
         return sys.stdin.buffer if file == "-" else Path(file).open("rb")
     except OSError as error:

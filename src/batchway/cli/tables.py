@@ -16,8 +16,8 @@ WIDE = 240
 
 
 def print_json(value: object) -> None:
-    """One value, indented."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+    """One value, indented; in UTF-8, whatever the terminal's encoding is."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:

@@ -26,9 +26,9 @@ CONFIG = "config"
 """Names the TOML file (flag `--config`, `BATCHWAY_CONFIG`); no setting, since it says where settings are."""
 DEFAULT_FILE = "batchway.toml"
 
-API_KEY = "BATCHWAY_API_KEY"
-"""The gateway key that commands send to a running gateway. They read it themselves, from the environment alone; no
-setting of a gateway."""
+COMMANDS = frozenset({"BATCHWAY_API_KEY", "BATCHWAY_URL"})
+"""The gateway key that commands send to a running gateway, and where it is. They read them themselves, from the
+environment alone; no settings of a gateway."""
 
 ENVIRONMENT = "environment"
 """What the variables of this process are called as an origin."""
@@ -80,7 +80,7 @@ def read_variables(variables: Mapping[str, str], place: str, providers: Sequence
     given = {where: Given(ours[name], f"{place} {name}") for name, where in named if name in ours}
     known = {name for name, _ in named} | {variable(CONFIG)}
     if place == ENVIRONMENT:
-        known.add(API_KEY)
+        known |= COMMANDS
     problems = []
     for name in sorted(ours):
         if not name.startswith(PREFIX) or name in known:
