@@ -19,17 +19,20 @@ async def rounds(
     refused: Callable[[Fault], None] | None = None,
 ) -> None:
     """See to it every so many seconds, the first time `at_once` or after them. Ends when it is cancelled. `refused` is
-    told where the store is down, in place of the log."""
+    told each time that the store is down, in place of the log, which is told once until it works again."""
     if not at_once:
         await asyncio.sleep(seconds)
+    working = True
     while True:
         try:
             await see_to()
+            working = True
         except Refusal as refusal:
             if refused is not None:
                 refused(refusal.fault)
-            else:
-                _log.warning("not seen to now", what=see_to.__name__, reason=refusal.fault.message)
+            elif working:
+                _log.warning("not seen to until it works again", what=see_to.__name__, reason=refusal.fault.message)
+            working = False
         except Exception:  # noqa: BLE001  # A defect: a lease that is not prolonged would be a greater one.
             _log.exception("a round met a defect", what=see_to.__name__)
         await asyncio.sleep(seconds)
