@@ -20,9 +20,9 @@ def test_however_much_fails_it_is_told_now_and_then_with_what_waits(clock: HandC
         for number in range(300):
             outage.waits(f"a-{number}", "no disk")
             outage.refused("no disk")
-            clock.move(EVERY / 100)
+            clock.move(EVERY / 128)
     assert told(lines) == [BEGAN, LASTS, LASTS]
-    assert [line["waiting"] for line in lines] == [1, 101, 201]
+    assert [line["waiting"] for line in lines] == [1, 129, 257]
     assert all(line["reason"] == "no disk" for line in lines)
 
 
