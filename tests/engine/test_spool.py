@@ -2,7 +2,7 @@
 
 from tempfile import TemporaryFile
 
-from batchway.engine.spool import Spool
+from batchway.engine.spool import IN_MEMORY, Spool
 
 
 def spooled(*lines: bytes) -> list[bytes]:
@@ -37,3 +37,8 @@ def test_a_line_whose_row_is_not_seen_is_kept() -> None:
 
 def test_there_may_be_none() -> None:
     assert spooled() == []
+
+
+def test_what_memory_does_not_hold_comes_back_from_the_file() -> None:
+    many = [row(number, "x" * (IN_MEMORY // 10)) for number in range(25, 0, -1)]
+    assert spooled(*many) == many[::-1]
