@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from msgspec import structs
 from sqlalchemy import Connection
 
 from batchway.core.catalog import Catalog
@@ -10,9 +9,9 @@ from batchway.core.cost import charged, counterfactual
 from batchway.core.job import Job, custom_id
 from batchway.core.job.commands import JobWrite
 from batchway.core.job.facts import CancelAsked
-from batchway.core.settlement import UNTOLD, charge
+from batchway.core.settlement import UNTOLD
 from batchway.core.turnaround import Turnaround
-from batchway.core.types import Answer, Charge, Fault, Request
+from batchway.core.types import Answer, Charge, Fault, Request, Usage
 from batchway.ports import Berth, Held, Landing, Lesson, Made, Stepped, Successor
 from batchway.store import answers, jobs, learnt, steps
 from batchway.store.answers import Result
@@ -90,8 +89,7 @@ class StoreJobs:
         bound = jobs.bound_with(held.job)
 
         def settle(job: Job, row: jobs.Landing, outcome: Answer | Fault) -> Result:
-            payer = structs.replace(bound, id=row.request_id, ask=row.ask, tenant=row.tenant, key=row.key)
-            return self._result(job, payer, row.position, outcome, now, why)
+            return self._result(job, bound, row, outcome, now, why)
 
         landed = await self._database.write(steps.land, held, outcomes, settle)
         if landed is None:
@@ -146,25 +144,41 @@ class StoreJobs:
         """See `ports.JobStore`."""
         await self._database.write(learnt.add_turnarounds, [measured])
 
-    def _result(self, job: Job, asked: Request, position: int, outcome: Answer | Fault, now: float, why: str) -> Result:
-        """The outcome of a row as it is written."""
+    def _result(
+        self, job: Job, bound: Request, row: jobs.Landing, outcome: Answer | Fault, now: float, why: str
+    ) -> Result:
+        """The outcome of a row as it is written. `bound`: what it has in common with all of its job."""
         usage = None if isinstance(outcome, Fault) else outcome.usage
-        cost, worth = charged(usage, asked, "batch", self._catalog), counterfactual(usage, asked, self._catalog)
-        if isinstance(outcome, Answer):
-            usage = usage or UNTOLD
+        cost, worth = charged(usage, bound, "batch", self._catalog), counterfactual(usage, bound, self._catalog)
         return Result(
-            ask=asked.ask,
+            ask=row.ask,
             outcome=outcome,
             via="batch",
             finished_at=now,
             batch_id=job.id,
             cost=cost,
             saved=None if cost is None or worth is None else worth - cost,
-            charges=() if usage is None else (charge(asked, job.id, "batch", usage, cost, worth, now),),
+            charges=() if isinstance(outcome, Fault) else (_charged(job, row, usage or UNTOLD, cost, worth, now),),
             # Each row that may be paid twice has a call id of its own.
-            late_call=custom_id(job.submit_tag, position),
+            late_call=custom_id(job.submit_tag, row.position),
             why=why,
         )
+
+
+def _charged(job: Job, row: jobs.Landing, usage: Usage, cost: int | None, worth: int | None, now: float) -> Charge:
+    return Charge(
+        call_id=job.id,
+        request_id=row.request_id,
+        tenant=row.tenant,
+        key=row.key,
+        provider=job.provider,
+        model=job.model,
+        via="batch",
+        usage=usage,
+        cost=cost,
+        counterfactual=worth,
+        at=now,
+    )
 
 
 def _charge(result: Result, *, first: bool) -> Charge | None:

@@ -245,7 +245,7 @@ def readable(text: str) -> str:
 
 def _insert(connection: Connection, rows: Rows) -> None:
     try:
-        insert_rows(connection, requests, _COLUMNS, rows)
+        insert_rows(connection, requests, _COLUMNS, rows, small=True)
     except IntegrityError as error:
         raise Taken("a request of this tenant has the same request_id") from error
 

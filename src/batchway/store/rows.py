@@ -6,6 +6,7 @@ to write down a request (bench/store.py).
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Insert, Table, insert
@@ -19,16 +20,35 @@ Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the names."""
 
 
-def insert_rows(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
-    """Add rows. Raises sqlalchemy.exc.IntegrityError where one may not be there twice."""
-    if rows:
-        connection.exec_driver_sql(_any(connection.dialect, table, names), list(rows))
+TOGETHER = 100
+"""Small rows that SQLite adds by one statement: a fifth less work than one by one. More of them gain nothing."""
 
 
-def insert_new_rows(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
-    """Add rows; those that are there already stay as they are."""
-    if rows:
-        connection.exec_driver_sql(_new(connection.dialect, table, names), list(rows))
+def insert_rows(connection: Connection, table: Table, names: Names, rows: Rows, *, small: bool = False) -> None:
+    """Add rows. Raises sqlalchemy.exc.IntegrityError where one may not be there twice. `small`: they hold no bodies, so
+    that many of them may be in memory twice."""
+    _insert(connection, _any(connection.dialect, table, names), rows, small=small)
+
+
+def insert_new_rows(connection: Connection, table: Table, names: Names, rows: Rows, *, small: bool = False) -> None:
+    """Add rows; those that are there already stay as they are. `small`: as for `insert_rows`."""
+    _insert(connection, _new(connection.dialect, table, names), rows, small=small)
+
+
+def _insert(connection: Connection, statement: str, rows: Rows, *, small: bool) -> None:
+    whole = len(rows) // TOGETHER * TOGETHER if small and connection.dialect.name == "sqlite" else 0
+    if whole:
+        groups = [tuple(chain.from_iterable(rows[place : place + TOGETHER])) for place in range(0, whole, TOGETHER)]
+        connection.exec_driver_sql(_together(statement), groups)
+    if whole < len(rows):
+        connection.exec_driver_sql(statement, list(rows[whole:]))
+
+
+@lru_cache(maxsize=64)
+def _together(statement: str) -> str:
+    head, values, rest = statement.partition(" VALUES ")
+    row = rest[: rest.index(")") + 1]
+    return head + values + ", ".join([row] * TOGETHER) + rest[len(row) :]
 
 
 @lru_cache(maxsize=64)
