@@ -173,10 +173,20 @@ def test_a_key_opens_and_shuts_a_running_gateway(started: Started) -> None:
         (("requests", "--lane", "nonsense"), ("--lane", "nonsense", "direct, flex, batch")),
         (("batches", "--status", "nonsense"), ("--status", "nonsense", "active, finished, all", "completed")),
         (("purge", "--local", "--status", "nonsense"), ("--status", "nonsense", "finished", "failed")),
+        (("keys", "create", "a", "--retention", "inf"), ("retention", "seconds above 0 and below 1e10")),
         (("keys", "create", "a", "--lanes", "slow"), ("lanes", "direct, flex, batch")),
-        (("keys", "create", "a", "--retention", "soon"), ("retention", "seconds above 0, or none")),
+        (("keys", "create", "a", "--retention", "soon"), ("retention", "seconds above 0 and below 1e10, or none")),
         (("status",), ("No gateway answers", "--url")),
         (("purge", "--batch-id", "x", "--dry-run"), ("--dry-run",)),
+        (("purge", "--batch-id", "x", "--older-than", "5"), ("--older-than", "beside --batch-id")),
+        (("purge", "--local", "--url", "http://127.0.0.1:9"), ("--url", "beside --local")),
+        (("purge", "--database-url", "s.db"), ("--database-url", "without --local")),
+        (("simulate", "--csv", "--profile", "saver"), ("--csv", "beside --profile")),
+        (("simulate", "--max-wait-ms", "9", "--report", "r.html"), ("--max-wait-ms", "beside --report")),
+        (("simulate", "--days", "5"), ("--days", "without --from-store")),
+        (("simulate", "--from-store", "--input", "x.json"), ("--input", "beside --from-store")),
+        (("tune", "--p95", "5", "--profile", "saver", "--policy", "x"), ("--profile", "beside --policy")),
+        (("tune", "--p95", "inf"), ("--p95 inf", "seconds")),
         (("start", "--batch-metadata", "novalue"), ("batch_metadata", "KEY=VALUE")),
         (("requests", "--database-url", "none"), ("database_url",)),
     ],
@@ -189,6 +199,39 @@ def test_what_cannot_be_done_is_one_clear_message(
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert all(word in ended.stderr for word in words), ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sandbox", "--port", "99999"),
+        ("sandbox", "--port", "-1"),
+        ("ledger", "--days", "99999999999999999999"),
+        ("ledger", "--days", "0"),
+        ("batches", "--limit", "99999999999999999999"),
+        ("requests", "--limit", "0"),
+        ("simulate", "--profile", "saver", "--system-tokens", "99999999999999999999"),
+    ],
+)
+def test_a_number_out_of_bounds_is_a_wrong_use(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments, folder=tmp_path)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr and f"Invalid value for '{arguments[-2]}'" in ended.stderr
+
+
+def test_one_batch_is_purged_in_the_store_by_either_id_once_it_is_over(tmp_path: Path) -> None:
+    running = Started(tmp_path)
+    try:
+        answer = running.ask(priority="low")
+        running.stop()
+        (batch,) = json.loads(running.say("batches", "--json"))
+        hidden = running.say("purge", "--local", "--batch-id", batch["provider_batch_id"], "--json")
+        assert json.loads(hidden)["batch_ids"] == [answer["batch_id"]]
+        again = run("purge", "--local", "--batch-id", answer["batch_id"], *running.store, folder=tmp_path)
+        assert again.returncode == 1 and "there is no batch" in again.stderr
+    finally:
+        running.process.kill()
+        running.process.communicate()
 
 
 def test_the_doctor_says_what_is_missing(tmp_path: Path) -> None:

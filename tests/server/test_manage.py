@@ -257,6 +257,7 @@ async def test_bad_input_names_the_field(lane: Gate) -> None:
     for query, field in (
         ("older_than_seconds=-1", "older_than_seconds"),
         ("older_than_seconds=old", "older_than_seconds"),
+        ("older_than_seconds=inf", "older_than_seconds"),
         ("dry_run=perhaps", "dry_run"),
         ("status=", "status"),
     ):

@@ -241,13 +241,25 @@ def _charge(charge: Charge) -> dict[str, object]:
     return structs.asdict(charge) | {"cost_usd": None if charge.cost is None else dollars(charge.cost)}
 
 
-def hide_batches(flags: Mapping[str, object], which: Filter, *, dry_run: bool) -> list[str]:
-    """Hide finished batches in the store itself. Returns their ids."""
+def hide_batches(flags: Mapping[str, object], which: Filter, batch_id: str | None, *, dry_run: bool) -> list[str]:
+    """Hide finished batches in the store itself, or the one of this id. Returns their ids. SettingsError where that one
+    is not there, or active."""
 
     async def hide(database: Database, _: Settings) -> list[str]:
-        return await database.write(_purge, which, dry_run)
+        this = which
+        if batch_id is not None:
+            this = structs.replace(which, ids=(_finished(batch_id, await database.read(batches.find, batch_id)),))
+        return await database.write(_purge, this, dry_run)
 
     return with_store(flags, hide)
+
+
+def _finished(batch_id: str, found: Batch | None) -> str:
+    if found is None or found.hidden:
+        raise SettingsError(f"--batch-id: there is no batch '{batch_id}'; `batchway batches` lists them.")
+    if found.finished_at is None:
+        raise SettingsError(f"--batch-id: '{batch_id}' is active; without --local the gateway cancels it first.")
+    return found.job.id
 
 
 def _purge(connection: Any, which: Filter, dry_run: bool) -> list[str]:

@@ -4,6 +4,7 @@ that is quick enough as a policy file."""
 import json
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 def tune(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
     """Search, show, and write. Raises SettingsError where nothing is within the goal; then nothing is written."""
     check(asked)
-    if not wanted.goal.p95 > 0:
+    if not 0 < wanted.goal.p95 < inf:
         raise SettingsError(f"--p95 {wanted.goal.p95:g}: allowed are seconds, above 0.")
     settings = load_settings(flags).settings
     base = policies.on(settings)

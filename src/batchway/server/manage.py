@@ -210,7 +210,7 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
 
     @app.post("/batches/purge", tags=["management"], dependencies=[Depends(admin)])
     async def purge_batches(
-        older_than_seconds: Annotated[float | None, Query(ge=0, description="Since they were formed")] = None,
+        older_than_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Since they were formed")] = None,
         status: Annotated[str, Query(description="finished, or statuses with commas between")] = "finished",
         provider: str | None = None,
         dry_run: bool = False,

@@ -24,7 +24,8 @@ Scope = Literal["infer", "admin"]
 # 40 characters at most: a whole key (46) pasted into the place of a name is refused, not shown.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Seconds = Annotated[float, Meta(gt=0)]
+# Infinity has no JSON: a key that was stored with it could not be read again.
+Seconds = Annotated[float, Meta(gt=0, lt=1e10)]
 
 LINE = "name:hash[:scope[:tenant]]"
 """Shape of one key in `BATCHWAY_KEYS`; commas stand between keys."""
@@ -63,10 +64,10 @@ ALLOWED: Mapping[str, str] = {
     "scope": ", ".join(get_args(Scope)),
     "profile": ", ".join(get_args(Profile)),
     "lanes": "a list of " + ", ".join(get_args(Lane)),
-    "deadline": "seconds above 0",
+    "deadline": "seconds above 0 and below 1e10",
     "reuse": ", ".join(get_args(Reuse)),
     "packing": ", ".join(get_args(Packing)),
-    "retention": "seconds above 0, or none",
+    "retention": "seconds above 0 and below 1e10, or none",
 }
 """What each field of a key accepts, in words. (The decoder's own messages would quote what may be a secret.)"""
 
