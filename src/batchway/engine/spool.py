@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-
 IN_MEMORY = 4 << 20
 """Bytes that are held before they are written to the file: what fits is never written, nor read again."""
 

@@ -14,7 +14,7 @@ from batchway.core.types import Answer, Charge, Fault, Lane, Request, Via
 from batchway.store.charges import book, booked_before, key_of
 from batchway.store.lists import among
 from batchway.store.requests import Entry, save_answered
-from batchway.store.rows import insert_rows
+from batchway.store.rows import Rows, insert_rows
 from batchway.store.tables import answers, is_pending, requests
 
 COMPLETED, FAILED = "completed", "failed"
@@ -103,7 +103,7 @@ def end(connection: Connection, results: Sequence[Result], waiting: dict[str, An
             fingerprint = saved.fingerprint if saved.shared and result.via != "cache" else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
             ended[status_of(result)].append(result.ask)
-    insert_rows(connection, answers, _COLUMNS, rows)
+    _insert(connection, rows)
     for status, asks in ended.items():
         if asks:
             connection.execute(update(requests).where(among(connection, requests.c.ask, asks)).values(status=status))
@@ -117,7 +117,7 @@ def record(connection: Connection, records: Sequence[Record]) -> None:
     rows = [
         _row(each.result, _shared(each.entry.request), each.entry.retention, bodies=each.bodies) for each in records
     ]
-    insert_rows(connection, answers, _COLUMNS, rows)
+    _insert(connection, rows)
     book(connection, [charge for each in records for charge in each.result.charges])
 
 
@@ -127,7 +127,7 @@ def end_cancelled(connection: Connection, ask: str, now: float) -> None:
     its = select(requests.c.lane, requests.c.retention).where(requests.c.ask == ask)
     lane, retention = connection.execute(its).one()
     result = Result(ask=ask, outcome=CANCELLED_BY_OWNER, via=lane, finished_at=now, why="cancelled by its owner")
-    insert_rows(connection, answers, _COLUMNS, [_row(result, None, retention, bodies=True)])
+    _insert(connection, [_row(result, None, retention, bodies=True)])
 
 
 def find(connection: Connection, tenant: str, request_id: str) -> Stored | None:
@@ -224,6 +224,12 @@ _COLUMNS = (
     "saved",
     "why",
 )
+_BODY = _COLUMNS.index("body")
+
+
+def _insert(connection: Connection, rows: Rows) -> None:
+    largest = max([len(row[_BODY] or b"") for row in rows], default=0)
+    insert_rows(connection, answers, _COLUMNS, rows, largest=largest)
 
 
 def _row(result: Result, fingerprint: str | None, retention: float | None, *, bodies: bool) -> tuple[Any, ...]:

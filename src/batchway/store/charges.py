@@ -54,7 +54,7 @@ class Sums(Struct, frozen=True, kw_only=True):
 def book(connection: Connection, booked: Sequence[Charge]) -> None:
     """Add charges; those that are there already stay as they are."""
     if booked:
-        insert_new_rows(connection, charges, _COLUMNS, [_row(charge) for charge in booked], small=True)
+        insert_new_rows(connection, charges, _COLUMNS, [_row(charge) for charge in booked])
 
 
 def key_of(charge: Charge) -> tuple[str, str, str]:

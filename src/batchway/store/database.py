@@ -8,7 +8,7 @@ so it does nothing but use its connection.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
@@ -16,9 +16,13 @@ from sqlalchemy import Connection, Engine
 from batchway.store.connections import make_engine, read_url
 from batchway.store.failures import StoreDown, opening, translated
 from batchway.store.grouping import Outcome
-from batchway.store.migrations import STEPS, Step, migrate
+from batchway.store.migrations import STEPS, Step, examine, migrate
 from batchway.store.posts import Gap, Post, Posts, Room
 from batchway.store.writer import Writer
+
+Upkeep = Literal["newest", "made", "none"]
+"""What opening a store does to its tables: bring them to the newest version, make them where there are none, or
+nothing: another process, of an older version, may be at work on them."""
 
 Given = ParamSpec("Given")
 Item = TypeVar("Item")
@@ -41,7 +45,11 @@ class Health(Struct, frozen=True, kw_only=True):
 class Database:
     """A store that is open. Make it with `open`; leaving it as a context manager closes it."""
 
-    def __init__(self, writing: Engine, reading: Engine, writer: Writer, posts: Posts, readers: int) -> None:
+    def __init__(
+        self, writing: Engine, reading: Engine, writer: Writer, posts: Posts, readers: int, version: int | None
+    ) -> None:
+        self.version = version
+        """Of its tables; None: there are none."""
         self._writing = writing
         self._reading = reading
         self._writer = writer
@@ -59,17 +67,21 @@ class Database:
         room: Room | None = None,
         retry_seconds: float = 1.0,
         steps: Sequence[Step] = STEPS,
+        upkeep: Upkeep = "newest",
     ) -> Self:
-        """Open the store at this URL or path (of a SQLite file), and bring its tables to the newest version.
+        """Open the store at this URL or path (of a SQLite file), and see to its tables.
 
         `now` dates gaps alone; leases go by the database's own clock. Raises SettingsError, or StoreDown.
         """
         address = read_url(url)
-        writing = make_engine(address, writes=True, size=1)
-        await asyncio.to_thread(_prepare, writing, steps)
         reading = make_engine(address, writes=False, size=readers)
+        version = await asyncio.to_thread(_look, reading, steps) if upkeep == "none" else len(steps) + 1
+        writing = make_engine(address, writes=True, size=1)
+        if upkeep != "none":
+            version = await asyncio.to_thread(_prepare, writing, steps, older=upkeep == "newest")
         posts = Posts(room or Room(), now)
-        return cls(writing, reading, Writer(writing, posts, asyncio.get_running_loop(), retry_seconds), posts, readers)
+        writer = Writer(writing, posts, asyncio.get_running_loop(), retry_seconds)
+        return cls(writing, reading, writer, posts, readers, version)
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,10 +166,23 @@ class Database:
             raise StoreDown("The store is closed: the gateway is shutting down.")
 
 
-def _prepare(engine: Engine, steps: Sequence[Step]) -> None:
+def _look(engine: Engine, steps: Sequence[Step]) -> int | None:
+    """The version of its tables."""
+    try:
+        with opening(engine.url), engine.connect() as connection:
+            return examine(connection, steps)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _prepare(engine: Engine, steps: Sequence[Step], *, older: bool) -> int | None:
+    """The version of its tables, which are made where there are none. `older`: they become the newest."""
     try:
         with opening(engine.url), engine.begin() as connection:
-            migrate(connection, steps)
+            if older or examine(connection, steps) is None:
+                migrate(connection, steps)
+            return examine(connection, steps)
     except BaseException:
         engine.dispose()
         raise

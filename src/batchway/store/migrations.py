@@ -37,22 +37,29 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     """
     newest = len(steps) + 1
     _wait_for_turn(connection)
-    version = read_version(connection)
+    version = examine(connection, steps)
     if version is None:
-        _refuse_foreign(connection)
         tables.metadata.create_all(connection, checkfirst=False)
         _version.create(connection)
         connection.execute(insert(_version).values(version=newest))
         return
-    if version > newest:
-        raise SettingsError(
-            f"database_url: the store is of version {version}, and this batchway knows {newest} at most; "
-            "start the batchway that wrote it, or name another store."
-        )
     for step in steps[version - 1 :]:
         step(connection)
     if version < newest:
         connection.execute(update(_version).values(version=newest))
+
+
+def examine(connection: Connection, steps: Sequence[Step] = STEPS) -> int | None:
+    """The version of the store as it is; None: there is none yet. Nothing is changed. Raises SettingsError as `migrate`."""
+    newest, version = len(steps) + 1, read_version(connection)
+    if version is None:
+        _refuse_foreign(connection)
+    elif version > newest:
+        raise SettingsError(
+            f"database_url: the store is of version {version}, and this batchway knows {newest} at most; "
+            "use the batchway that wrote it, or name another store."
+        )
+    return version
 
 
 def _refuse_foreign(connection: Connection) -> None:

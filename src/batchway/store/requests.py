@@ -51,13 +51,13 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
 def save(connection: Connection, entries: Sequence[Entry]) -> None:
     """Put pending requests on disk. Raises Taken where its tenant has a request of the same id."""
     _insert(connection, [_row(entry, PENDING) for entry in entries])
-    insert_rows(connection, bodies, _BODY, [_body_row(entry.request) for entry in entries])
+    _insert_bodies(connection, [entry.request for entry in entries])
 
 
 def save_answered(connection: Connection, entries: Sequence[tuple[Entry, str, bool]]) -> None:
     """Put requests on disk that have been answered (the status), with or without their bodies. Raises Taken."""
     _insert(connection, [_row(entry, status) for entry, status, _ in entries])
-    insert_rows(connection, bodies, _BODY, [_body_row(entry.request) for entry, _, kept in entries if kept])
+    _insert_bodies(connection, [entry.request for entry, _, kept in entries if kept])
 
 
 def forget(connection: Connection, asks: Sequence[str]) -> None:
@@ -225,6 +225,11 @@ def _row(entry: Entry, status: str) -> tuple[Any, ...]:
 _BODY = ("ask", "body", "rest")
 
 
+def _insert_bodies(connection: Connection, kept: Sequence[Request]) -> None:
+    largest = max([len(request.body) for request in kept], default=0)
+    insert_rows(connection, bodies, _BODY, list(map(_body_row, kept)), largest=largest)
+
+
 def _body_row(request: Request) -> tuple[str, bytes, bytes]:
     """What the request is made of again. Its prompt is what wire reads from the body, so it is not written twice; the
     caller's own bearer is not written at all."""
@@ -245,7 +250,7 @@ def readable(text: str) -> str:
 
 def _insert(connection: Connection, rows: Rows) -> None:
     try:
-        insert_rows(connection, requests, _COLUMNS, rows, small=True)
+        insert_rows(connection, requests, _COLUMNS, rows)
     except IntegrityError as error:
         raise Taken("a request of this tenant has the same request_id") from error
 

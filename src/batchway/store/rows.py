@@ -21,22 +21,26 @@ Rows = Sequence[tuple[Any, ...]]
 
 
 TOGETHER = 100
-"""Small rows that SQLite adds by one statement: a fifth less work than one by one. More of them gain nothing."""
+"""Rows that SQLite adds by one statement: a fifth less work than one by one. More of them gain nothing."""
+
+SMALL = 32 << 10
+"""Bytes of a row of which so many may be in memory twice: SQLite copies what a statement is given."""
 
 
-def insert_rows(connection: Connection, table: Table, names: Names, rows: Rows, *, small: bool = False) -> None:
-    """Add rows. Raises sqlalchemy.exc.IntegrityError where one may not be there twice. `small`: they hold no bodies, so
-    that many of them may be in memory twice."""
-    _insert(connection, _any(connection.dialect, table, names), rows, small=small)
+def insert_rows(connection: Connection, table: Table, names: Names, rows: Rows, *, largest: int = 0) -> None:
+    """Add rows. Raises sqlalchemy.exc.IntegrityError where one may not be there twice. `largest`: bytes of the largest
+    body among them, where they hold bodies."""
+    _insert(connection, _any(connection.dialect, table, names), rows, largest)
 
 
-def insert_new_rows(connection: Connection, table: Table, names: Names, rows: Rows, *, small: bool = False) -> None:
-    """Add rows; those that are there already stay as they are. `small`: as for `insert_rows`."""
-    _insert(connection, _new(connection.dialect, table, names), rows, small=small)
+def insert_new_rows(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
+    """Add rows, none of which holds a body; those that are there already stay as they are."""
+    _insert(connection, _new(connection.dialect, table, names), rows, 0)
 
 
-def _insert(connection: Connection, statement: str, rows: Rows, *, small: bool) -> None:
-    whole = len(rows) // TOGETHER * TOGETHER if small and connection.dialect.name == "sqlite" else 0
+def _insert(connection: Connection, statement: str, rows: Rows, largest: int) -> None:
+    by_many = largest <= SMALL and connection.dialect.name == "sqlite"
+    whole = len(rows) // TOGETHER * TOGETHER if by_many else 0
     if whole:
         groups = [tuple(chain.from_iterable(rows[place : place + TOGETHER])) for place in range(0, whole, TOGETHER)]
         connection.exec_driver_sql(_together(statement), groups)
