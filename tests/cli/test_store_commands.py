@@ -3,11 +3,13 @@
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,28 @@ def test_a_number_out_of_bounds_is_a_wrong_use(tmp_path: Path, arguments: tuple[
     ended = run(*arguments, folder=tmp_path)
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr and f"Invalid value for '{arguments[-2]}'" in ended.stderr
+
+
+def test_an_older_store_is_read_as_it_is(started: Started) -> None:
+    """The gateway that serves it would not know the tables of a newer one."""
+    started.ask(request_id="mine")
+    started.stop()
+    file = started.folder / "s.db"
+    with closing(sqlite3.connect(file)) as store:
+        # What version 1 did not have.
+        store.execute("ALTER TABLE charges DROP COLUMN cache_written_hour")
+        store.execute("UPDATE schema_version SET version = 1")
+        store.commit()
+
+    read = run("requests", "--json", *started.store, folder=started.folder)
+    assert [each["request_id"] for each in json.loads(read.stdout)] == ["mine"]
+    for word in ("version 1, of an older batchway", "batchway start"):
+        assert word in read.stderr
+    unread = run("explain", "mine", *started.store, folder=started.folder)
+    assert unread.returncode == 1 and "Traceback" not in unread.stderr
+    assert "has not all that this command needs" in unread.stderr
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
 
 
 def test_one_batch_is_purged_in_the_store_by_either_id_once_it_is_over(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from batchway.core.types import Usage
 from batchway.store import Database
 from batchway.store.charges import book, of_request
 from batchway.store.connections import make_engine, read_url
+from batchway.store.database import Upkeep
 from batchway.store.migrations import STEPS, migrate, read_version
 
 PLACE = Table("place", MetaData(), Column("number", Integer))
@@ -164,9 +165,36 @@ def test_many_who_start_at_once_migrate_once(empty: Engine) -> None:
         assert connection.scalar(select(func.count()).select_from(PLACE)) == 1
 
 
-async def test_a_store_that_cannot_be_understood_does_not_open(empty: Engine, url: str) -> None:
+async def opened(url: str, upkeep: Upkeep) -> int | None:
+    """The version that is found there, once it was opened so."""
+    async with await Database.open(url, now=lambda: 0.0, upkeep=upkeep) as database:
+        return database.version
+
+
+@pytest.mark.parametrize("upkeep", ["none", "made"])
+async def test_an_older_store_is_left_to_whoever_serves_it(empty: Engine, url: str, upkeep: Upkeep) -> None:
+    make_earlier(empty, 1)
+    with empty.begin() as connection:
+        before = describe(connection)
+
+    assert await opened(url, upkeep) == 1
+
+    with empty.begin() as connection:
+        assert describe(connection) == before
+    assert await opened(url, "newest") == shapes.NEWEST
+
+
+async def test_no_tables_are_made_where_one_only_looks(empty: Engine, url: str) -> None:
+    assert await opened(url, "none") is None
+    with empty.begin() as connection:
+        assert inspect(connection).get_table_names() == []
+    assert await opened(url, "made") == shapes.NEWEST
+
+
+@pytest.mark.parametrize("upkeep", ["none", "made", "newest"])
+async def test_a_store_that_cannot_be_understood_does_not_open(empty: Engine, url: str, upkeep: Upkeep) -> None:
     with empty.begin() as connection:
         migrate(connection, [*STEPS, add_place])
 
     with pytest.raises(SettingsError):
-        await Database.open(url, now=lambda: 0.0)
+        await Database.open(url, now=lambda: 0.0, upkeep=upkeep)

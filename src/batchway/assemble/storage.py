@@ -62,6 +62,17 @@ def store_url(settings: Settings) -> str | None:
     return settings.database_url or str(Path(platformdirs.user_data_dir("batchway")) / "batchway.db")
 
 
+def store_place(settings: Settings) -> str:
+    """Where the store is, as it may be shown: without what opens it."""
+    url = store_url(settings)
+    if url is None:
+        return NONE
+    address = read_url(url)
+    if address.get_backend_name() == "sqlite":
+        return address.database or ""
+    return address.set(drivername="postgresql", username=None, password=None, query={}).render_as_string()
+
+
 def unsafe_reasons(settings: Settings) -> tuple[str, ...]:
     """Why what is acknowledged may be lost there."""
     url = store_url(settings)

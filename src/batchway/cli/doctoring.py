@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from batchway.assemble import load_settings
 from batchway.assemble.accounts import accounts, dialect_of, given_of, offers_of
-from batchway.assemble.storage import NONE, no_batch_lane, store_url, unsafe_reasons
+from batchway.assemble.storage import NONE, no_batch_lane, store_place, store_url, unsafe_reasons
 from batchway.cli.storing import with_store
 from batchway.cli.tables import print_json, print_table
 from batchway.core.errors import BatchwayError, Refusal
@@ -100,7 +100,7 @@ def _store(flags: Mapping[str, object], settings: Settings) -> Store:
     url = store_url(settings)
     if url is None:
         return Store(place=NONE, works="off", warnings=("there is no batch lane and no record",))
-    place = url.rpartition("@")[2]
+    place = store_place(settings)
     try:
         with_store(flags, _write, create=True)
     except BatchwayError as error:

@@ -8,9 +8,9 @@ from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from batchway.assemble.policies import defaults_of
-from batchway.assemble.storage import store_url
+from batchway.assemble.storage import store_place, store_url
 from batchway.cli.simulating import Asked, requests_of
-from batchway.cli.storing import with_store
+from batchway.cli.storing import of_version, with_store
 from batchway.core.errors import SettingsError
 from batchway.core.types import Hints
 from batchway.settings import Settings
@@ -25,6 +25,7 @@ from batchway.simulate.world import Recorded
 from batchway.store import Database
 from batchway.store.connections import make_engine, read_url
 from batchway.store.learnt import list_turnarounds
+from batchway.store.migrations import NEWEST
 from batchway.store.traffic import Overhead, Passed, overhead, passed, span
 
 DAY = 86_400.0
@@ -133,8 +134,7 @@ def _of_record(record: _Record, settings: Settings, lab: Lab) -> Traffic:
 def _recorded(days: float, settings: Settings) -> Iterator[_Record]:
     if not 0 < days < 1e5:
         raise SettingsError(f"--days {days:g}: allowed are days, above 0.")
-    # Opening it brings it up to date, where an older batchway wrote it.
-    with_store({"database_url": settings.database_url} if settings.database_url else {}, _nothing)
+    version = with_store({"database_url": settings.database_url} if settings.database_url else {}, _version)
     engine = make_engine(read_url(store_url(settings) or ""), writes=False, size=2)
 
     def read() -> Iterator[Passed]:
@@ -142,7 +142,7 @@ def _recorded(days: float, settings: Settings) -> Iterator[_Record]:
             yield from rows
 
     try:
-        with engine.connect() as connection:
+        with of_version(version, store_place(settings)), engine.connect() as connection:
             first, last = _span(connection)
             since, until = max(first, last - days * DAY), last + AFTER
             yield _Record(
@@ -162,5 +162,6 @@ def _span(connection: Connection) -> tuple[float, float]:
     return found
 
 
-async def _nothing(_database: Database, _settings: Settings) -> None:
-    """Opening it was all."""
+async def _version(database: Database, _settings: Settings) -> int:
+    """Of its tables, which are there."""
+    return database.version or NEWEST

@@ -15,7 +15,7 @@ import typer
 from batchway import sandbox as simulated
 from batchway.assemble import Gateway, LiveClock, load_settings, make_sandbox
 from batchway.assemble.policies import RuleBook
-from batchway.assemble.storage import NONE, no_batch_lane, store_url, unsafe_reasons
+from batchway.assemble.storage import NONE, no_batch_lane, store_place, store_url, unsafe_reasons
 from batchway.engine.lifecycle import Lifecycle
 from batchway.ports import Listener
 from batchway.server import serving
@@ -167,11 +167,11 @@ def _announce(address: str, served: Gateway, *, sandbox: bool) -> None:
 
 
 def _store_line(settings: Settings) -> str:
-    place, why_not = store_url(settings), no_batch_lane(settings)
-    if place is None:
+    why_not = no_batch_lane(settings)
+    if store_url(settings) is None:
         return "Store: none, so that there is no batch lane and no record (database_url=none)."
     unsafe = [f"; not safe there, though unsafe_store insists: {reason}" for reason in unsafe_reasons(settings)]
-    return f"Store: {place.rpartition('@')[2]}" + (f"; no batch lane: {why_not}" if why_not else "".join(unsafe))
+    return f"Store: {store_place(settings)}" + (f"; no batch lane: {why_not}" if why_not else "".join(unsafe))
 
 
 def sandbox(host: str, port: int) -> None:

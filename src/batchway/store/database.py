@@ -75,9 +75,12 @@ class Database:
         """
         address = read_url(url)
         reading = make_engine(address, writes=False, size=readers)
-        version = await asyncio.to_thread(_look, reading, steps) if upkeep == "none" else len(steps) + 1
-        writing = make_engine(address, writes=True, size=1)
-        if upkeep != "none":
+        if upkeep == "none":
+            # First: what is opened for writing is made where it is not there.
+            version = await asyncio.to_thread(_look, reading, steps)
+            writing = make_engine(address, writes=True, size=1)
+        else:
+            writing = make_engine(address, writes=True, size=1)
             version = await asyncio.to_thread(_prepare, writing, steps, older=upkeep == "newest")
         posts = Posts(room or Room(), now)
         writer = Writer(writing, posts, asyncio.get_running_loop(), retry_seconds)

@@ -23,6 +23,9 @@ def _keep_hours(connection: Connection) -> None:
 STEPS: tuple[Step, ...] = (_keep_hours,)
 """What leads from version 1 to 2, from 2 to 3, and so on. Only ever added to."""
 
+NEWEST = len(STEPS) + 1
+"""The version of today's tables."""
+
 _version = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
 _LOCK = 0x62617463687761
@@ -50,7 +53,7 @@ def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
 
 
 def examine(connection: Connection, steps: Sequence[Step] = STEPS) -> int | None:
-    """The version of the store as it is; None: there is none yet. Nothing is changed. Raises SettingsError as `migrate`."""
+    """The version of the store as it is; None: there is none yet. Nothing is changed. Raises as `migrate`."""
     newest, version = len(steps) + 1, read_version(connection)
     if version is None:
         _refuse_foreign(connection)
