@@ -16,6 +16,7 @@ import pytest
 from tests.batch.lane import Lane, open_lane
 from tests.cli.test_commands import BATCHWAY, surroundings
 from tests.gate import chat, open_gate
+from tests.server.test_bulk import tell
 
 from batchway.cli import UNANSWERED
 from batchway.settings import hash_key
@@ -199,6 +200,19 @@ async def test_where_no_line_is_taken_nothing_is_waited_for(lane: Lane, tmp_path
     assert leftovers(tmp_path) == []
 
 
+async def test_what_is_refused_for_a_while_is_submitted_again_as_it_is(lane: Lane, tmp_path: Path) -> None:
+    write(tmp_path, *asked("one", "two"))
+    tell(lane.gate, "query_only = ON")
+    ended = await submit(lane, tmp_path, "asked.jsonl")
+    tell(lane.gate, "query_only = OFF")
+    assert ended.code == UNANSWERED
+    assert "batchway: 2 refused. Submit the same again in a while: what was taken is not asked twice." in ended.err
+    async with asyncio.timeout(20):
+        while (again := await submit(lane, tmp_path, "asked.jsonl", "--wait")).code:
+            await asyncio.sleep(0.1)
+    assert len(found(again.out)) == lane.billed == 2
+
+
 async def test_results_are_counted_chosen_and_fetched(lane: Lane, tmp_path: Path) -> None:
     lane.fault("lines_fail", status=400, count=1)
     await hand_in(lane, "run-", "one", "two", "three")
@@ -222,9 +236,8 @@ async def test_what_failed_is_told_and_asked_anew_alone(lane: Lane, tmp_path: Pa
     )
     submitted = await submit(lane, tmp_path, "asked.jsonl", "--prefix", "night's-", "--out", "answers.jsonl")
     waited = await results(lane, tmp_path, "night's-", "--wait", "--out", "answers.jsonl")
-    counted = await results(lane, tmp_path, "night's-", "--counts")
     again = await submit(lane, tmp_path, "asked.jsonl", "--prefix", "night's-")
-    for ended in (submitted, waited, counted, again):
+    for ended in (submitted, waited, again):
         assert ended.code == UNANSWERED
         (line,) = ended.err.splitlines()
         command = f"batchway results 'night'\"'\"'s-' --status failed --url {lane.gate.address}"
@@ -263,13 +276,18 @@ async def test_the_gateway_is_named_by_a_variable_too(lane: Lane, tmp_path: Path
     async def ask(*arguments: str, at: str) -> Ended:
         return await end(await start(tmp_path, *arguments, BATCHWAY_URL=at))
 
-    assert (await ask("submit", "asked.jsonl", "--prefix", "run-", "--wait", at=lane.gate.address)).code == 0
-    for command in (["results", "run-"], ["status"], ["flush", "openai"], ["purge", "--dry-run"]):
+    for command in (
+        ["submit", "asked.jsonl"],
+        ["results", ""],
+        ["status"],
+        ["flush", "openai"],
+        ["purge", "--dry-run"],
+    ):
         assert (await ask(*command, at=lane.gate.address)).code == 0, command
-        assert (await ask(*command, "--url", lane.gate.address, at=NOWHERE)).code == 0, "the flag wins"
-        check_refused(await ask(*command, at=NOWHERE), [NOWHERE, "--url", "BATCHWAY_URL"])
-        check_refused(await ask(*command, at="nowhere"), ["'nowhere'", "--url", "BATCHWAY_URL"])
-        assert "BATCHWAY_URL" in (await ask(command[0], "--help", at="")).out
+    assert (await ask("status", "--url", lane.gate.address, at=NOWHERE)).code == 0, "the flag wins"
+    for wrong in (NOWHERE, "nowhere"):
+        check_refused(await ask("status", at=wrong), [wrong, "--url", "BATCHWAY_URL"])
+    assert "BATCHWAY_URL" in (await ask("status", "--help", at="")).out
 
 
 async def test_what_goes_directly_all_the_same_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -378,7 +396,6 @@ async def test_where_no_gateway_is_it_says_so(tmp_path: Path, url: str) -> None:
         ["submit", "asked.jsonl", "--out", "answers.jsonl"],
         ["results", "run-"],
         ["results", "run-", "--wait"],
-        ["results", "run-", "--wait", "--counts"],
     ):
         check_refused(await run(tmp_path, *command, "--url", url), [url, "--url", "BATCHWAY_URL"])
     assert leftovers(tmp_path) == []

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import aiohttp
 import msgspec
 import typer
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from batchway.cli.fetching import (
     Wanted,
@@ -67,6 +67,8 @@ class _Told(Struct):
     line: int
     status: str
     error: _Error | None = None
+    retry_after: float | UnsetType | None = UNSET
+    """It is there (as seconds, or null) where the line may be taken later as it is."""
 
 
 class _Receipt(Struct):
@@ -76,6 +78,8 @@ class _Receipt(Struct):
     """By status."""
     first: list[_Told] = field(default_factory=list)
     """The first that were refused."""
+    wrong: int = 0
+    """How many of the refused are to be mended: the others may be taken later as they are."""
     dear: str | None = None
     """Why some of them cost what they would cost directly."""
 
@@ -91,7 +95,10 @@ class _Receipt(Struct):
 
     def note(self, told: _Told) -> None:
         self.counts[told.status] = self.counts.get(told.status, 0) + 1
-        if told.status == "refused" and len(self.first) < SHOWN:
+        if told.status != "refused":
+            return
+        self.wrong += told.retry_after is UNSET
+        if len(self.first) < SHOWN:
             self.first.append(told)
 
 
@@ -142,7 +149,9 @@ def _judge(where: Where, prefix: str, receipt: _Receipt, counts: Mapping[str, in
     if not (receipt.refused or advice):
         return True
     said = f"{numbers({**counts, 'refused': receipt.refused})}."
-    if not receipt.taken:
+    if receipt.refused and not receipt.wrong:
+        said += " Submit the same again in a while: what was taken is not asked twice."
+    elif not receipt.taken:
         said += " Mend the lines and submit them again."
     elif receipt.refused:
         # By itself a mended file has another prefix, under which all of it would be asked and paid again.
