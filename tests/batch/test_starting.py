@@ -46,7 +46,7 @@ async def test_what_cannot_be_a_store_is_named_with_what_to_do(tmp_path: Path) -
         "postgresql://me:pl4nted@127.0.0.1:9/db": ("database_url: postgresql://me:***@127.0.0.1:9/db", "refused"),
         str(tmp_path / "garbage.db"): ("garbage.db cannot be opened", "not a database", "another store"),
         str(tmp_path): ("cannot be written", "name another file"),
-        str(newer): ("version 99", "start the batchway that wrote it"),
+        str(newer): ("version 99", "use the batchway that wrote it"),
     }
     for url, words in wanted.items():
         told = await refusal(url)

@@ -12,7 +12,7 @@ from batchway.core.errors import BadRequest, Refusal
 from batchway.core.events import Event, JobMoved
 from batchway.core.job import Job
 from batchway.core.job.forming import Share, deal, limits_of, together
-from batchway.core.types import Request
+from batchway.core.types import Fault, Request
 from batchway.engine.job_calls import Account
 from batchway.engine.job_terms import Learning
 from batchway.ports import JobStore, Successor
@@ -24,9 +24,10 @@ _log = structlog.get_logger()
 
 
 class Herald(Protocol):
-    """Whom forming tells of the jobs that it formed: the engine."""
+    """Whom forming tells of the jobs that it formed, and of a store that takes none: the engine."""
 
     def publish(self, event: Event) -> None: ...
+    def store_failed(self, fault: Fault) -> None: ...
 
 
 class Naming(Struct, frozen=True):
@@ -133,7 +134,7 @@ class Forming:
             try:
                 lost = await self._store.form(job, [request.ask for request in left.requests])
             except Refusal as refusal:
-                _log.error("a job cannot be stored yet", job_id=job_id, reason=refusal.fault.message)
+                self._herald.store_failed(refusal.fault)
                 await asyncio.sleep(AGAIN)
                 continue
             except Exception:  # noqa: BLE001  # A defect: those who wait would never be asked.

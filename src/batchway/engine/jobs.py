@@ -103,7 +103,9 @@ class Jobs:
         self._offset = 0.0
 
     async def __aenter__(self) -> "Jobs":
-        look, relearn = rounds(self._strays.look, self._round, at_once=False), rounds(self._relearn, RELEARN)
+        failed = self._desk.store_failed
+        look = rounds(self._strays.look, self._round, at_once=False, refused=failed)
+        relearn = rounds(self._relearn, RELEARN, refused=failed)
         self._loops = [asyncio.create_task(loop) for loop in (self._run(), look, relearn)]
         return self
 
@@ -144,7 +146,7 @@ class Jobs:
                 full = await self._claim()
                 pause = None if full else min(LOOK, max(0.0, await self._until_next()))
             except Refusal as refusal:
-                _log.error("jobs cannot be claimed", reason=refusal.fault.message)
+                self._desk.store_failed(refusal.fault)
                 pause = AGAIN
             except Exception:  # noqa: BLE001  # A defect: whatever it is, other jobs must not wait for ever.
                 _log.exception("claiming met a defect")
@@ -192,7 +194,7 @@ class Jobs:
         except Fenced:
             _log.warning("a job was taken by another while it was worked on", job_id=held.job.id)
         except Refusal as refusal:
-            _log.error("a job cannot be seen to now", job_id=held.job.id, reason=refusal.fault.message)
+            self._desk.store_failed(refusal.fault)
         except Exception:  # noqa: BLE001  # A defect: it may hold up this job until its lease is over, never another.
             _log.exception("a job met a defect", job_id=held.job.id)
 
