@@ -20,9 +20,9 @@ from tests.cli.test_commands import BATCHWAY, run, surroundings
 class Started:
     """A gateway with simulated providers, a quick batch lane, and a store that outlasts it."""
 
-    def __init__(self, folder: Path, events: str = "events.jsonl") -> None:
+    def __init__(self, folder: Path, events: str = "events.jsonl", store: str | None = None) -> None:
         self.folder = folder
-        self.store = ("--database-url", str(folder / "s.db"))
+        self.store = ("--database-url", store or str(folder / "s.db"))
         self.process = subprocess.Popen(
             [*BATCHWAY, "start", "--sandbox", "--port", "0", *self.store, "--batch-size", "2",
              "--flush-interval", "0.2", "--poll-interval", "0.2", "--events", events,

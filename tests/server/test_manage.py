@@ -13,6 +13,7 @@ from tests.clock import HandClock
 from tests.gate import PATIENCE, Gate, check_fault, open_gate, until
 from tests.server.lane import ASYNC, batches, ended, flush, open_lane
 
+from batchway.server.figures import SILENT
 from batchway.settings import KeyEntry, hash_key
 
 INFER, ADMIN = "bw-" + "i" * 43, "bw-" + "a" * 43
@@ -299,6 +300,7 @@ async def test_without_a_store_there_are_no_batches(gate: Gate) -> None:
     check_fault(await gate.http.get("/batches/x"), 404, "not_found", "batch_id")
     stats = await show(gate, "/stats")
     assert (stats["store"], stats["today"], stats["active_batches"]) == ("none", None, 0)
+    assert (stats["store_at"], stats["store_down"]) == ("none", None)
 
 
 async def test_a_store_that_hangs_holds_up_nobody(lane: Gate) -> None:
@@ -309,6 +311,7 @@ async def test_a_store_that_hangs_holds_up_nobody(lane: Gate) -> None:
     try:
         health = await show(lane, "/health")
         assert (health["status"], health["store"]) == ("healthy", "down")
+        assert (await show(lane, "/stats"))["store_down"] == {"since": None, "reason": SILENT}
         assert (await lane.http.get("/metrics")).status_code == 200
     finally:
         release.set()

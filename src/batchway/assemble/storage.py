@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 from msgspec import Struct, convert
+from sqlalchemy import URL
 
 from batchway.assemble.clockwork import crash_points
 from batchway.assemble.policies import job_policy, rescue_rule
@@ -63,14 +64,14 @@ def store_url(settings: Settings) -> str | None:
 
 
 def store_place(settings: Settings) -> str:
-    """Where the store is, as it may be shown: without what opens it."""
+    """Where the store is, as it may be shown: without who opens it, and with what."""
     url = store_url(settings)
     if url is None:
         return NONE
     address = read_url(url)
     if address.get_backend_name() == "sqlite":
         return address.database or ""
-    return address.set(drivername="postgresql", username=None, password=None, query={}).render_as_string()
+    return URL.create("postgresql", host=address.host, port=address.port, database=address.database).render_as_string()
 
 
 def unsafe_reasons(settings: Settings) -> tuple[str, ...]:

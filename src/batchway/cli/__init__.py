@@ -302,11 +302,18 @@ def _flags(**given: object) -> dict[str, object]:
 
 
 @app.command()
-def status(url: Url = GATEWAY, key: AdminKey = None, json: Json = False) -> None:
-    """What a running gateway says of itself: health, requests, money, queues and batches."""
-    from batchway.cli import remote
+def status(
+    url: Url = GATEWAY, key: AdminKey = None, database_url: Store = None, config: Config = None, json: Json = False
+) -> None:
+    """What a running gateway says of itself: health, requests, money, queues and batches.
 
-    remote.status(remote.Where(url, key), json=json)
+    Where none answers, what the store of the settings says. Ends with 1 if something does not work.
+    """
+    from batchway.cli import remote, standing
+
+    flags = _flags(database_url=database_url, config=config)
+    if not standing.status(remote.Where(url, key), flags, json=json):
+        raise typer.Exit(1)
 
 
 @app.command()

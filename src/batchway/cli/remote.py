@@ -1,4 +1,4 @@
-"""`batchway status`, `flush` and `purge`: asked of a gateway that is running, over HTTP."""
+"""`batchway flush` and `purge`: asked of a gateway that is running, over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import aiohttp
 import msgspec
-import typer
 from msgspec import Struct
 
 from batchway.assemble import LiveClock
@@ -44,20 +43,6 @@ class Purge(Struct, frozen=True, kw_only=True):
     status: str | None = None
     batch_id: str | None = None
     dry_run: bool = False
-
-
-def status(where: Where, *, json: bool) -> None:
-    """What the gateway says of itself."""
-    paths = "/health", "/stats", "/queue/stats", "/batches/stats"
-    health, stats, queues, jobs = asyncio.run(_ask_all(where, [("GET", path, {}) for path in paths]))
-    if json:
-        print_json({"health": health, "stats": stats, "queues": queues, "batches": jobs})
-        return
-    print_fields(health | stats)
-    for title, found in (("Waiting", queues), ("Batches", jobs)):
-        typer.echo("")
-        typer.echo(title)
-        print_fields(found)
 
 
 def flush(where: Where, provider: str, *, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 import msgspec
 import typer
@@ -37,11 +38,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
-    """One thing, a field a line; what is nested is set out with dots."""
-    lines = list(_flat(fields))
+    """One thing, a field a line; what is nested is set out with dots, and things of a kind in a table below."""
+    flat = _flat(fields)
+    lines = [(name, value) for name, value in flat if not _is_rows(value)]
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
-        typer.echo(f"{name:{width}}  {'' if value is None else value}")
+        typer.echo(f"{name:{width}}  {_in_words(value)}".rstrip())
+    for name, value in flat:
+        if _is_rows(value):
+            typer.echo(f"\n{name}")
+            print_table(list(value[0]), [[_in_words(cell) for cell in row.values()] for row in value])
 
 
 def when(seconds: float | None) -> str:
@@ -52,6 +58,19 @@ def when(seconds: float | None) -> str:
 def money(picodollars: int | None) -> str:
     """US dollars."""
     return "unknown" if picodollars is None else f"${dollars(picodollars)}"
+
+
+def _is_rows(value: object) -> TypeGuard[list[Mapping[str, object]]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def _in_words(value: object) -> object:
+    """As people say it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join([str(_in_words(each)) for each in value]) or "none"
+    return "" if value is None else value
 
 
 def _is_money(cell: object) -> bool:

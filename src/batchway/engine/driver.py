@@ -309,6 +309,10 @@ class Engine:
         """The store could not do what somebody asked of it: one outage is told of for all of them."""
         self._outage.failed(fault.message)
 
+    def outage(self) -> tuple[float, str] | None:
+        """Since when the store cannot be used, and why; None: it can, as far as is known."""
+        return self._outage.lasts()
+
     def store_worked(self) -> None:
         """The store has written something."""
         self._outage.worked()

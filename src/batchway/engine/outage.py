@@ -29,14 +29,20 @@ class Outage:
         self._now = now
         self._waiting: set[str] = set()
         self._since: float | None = None
+        self._reason = ""
         self._failed_at = 0.0
         self._told_at = 0.0
         self._refused = 0
         self._written = 0
 
+    def lasts(self) -> tuple[float, str] | None:
+        """Since when, and why; None: there is none, as far as is known."""
+        return None if self._since is None else (self._since, self._reason)
+
     def failed(self, reason: str) -> None:
         """The store could not do what it was asked for; what that was is done without it, or tried again."""
         now = self._failed_at = self._now()
+        self._reason = reason
         if self._since is None:
             self._since = now
             self._refused = self._written = 0

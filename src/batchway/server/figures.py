@@ -25,6 +25,8 @@ from batchway.wire.native import instant
 PATIENCE = 2.0
 """Seconds that the store has to answer before it is shown as down."""
 
+SILENT = f"it does not answer within {PATIENCE:g} seconds"
+
 WEEK = 7 * 86_400.0
 
 GAPS = 20
@@ -49,6 +51,15 @@ class Figures:
         active = await self._read(batches.count_active)
         self._active = self._active if active is None else active
         return self._active, "down" if active is None else "up"
+
+    def outage(self, store: str) -> Shown | None:
+        """Since when the store, which is `up`, `down` or `none`, is down, as far as is known, and why."""
+        storage = self._gateway.storage
+        if storage is None or store != "down":
+            return None
+        writing = storage.database.health().down
+        since, reason = self._gateway.engine.outage() or (None, writing or SILENT)
+        return {"since": _instant(since), "reason": reason}
 
     async def waiting(self) -> list[Count] | None:
         """Requests without an answer, of all processes; None: the store does not answer, or there is none."""

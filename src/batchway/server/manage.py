@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from batchway.assemble import Gateway
-from batchway.assemble.storage import Storage
+from batchway.assemble.storage import Storage, store_place
 from batchway.core import errors, facts
 from batchway.core.cost import dollars
 from batchway.core.job import OVER, Job
@@ -70,6 +70,7 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
     async def stats() -> Shown:
         """Totals since the start: requests by how they were answered, money paid and saved, batches.
 
+        `store_at`: where the store is; `store_down`: since when it is down, and why; null while it is not.
         `what_if`: what another policy (the setting `what_if`) would have made of the traffic so far.
         `unrecorded`: what was lost of the records, in gaps of the last week, because the store was down. `today` (UTC)
         is what the charges of all processes that share the store come to; null where it does not answer.
@@ -79,6 +80,8 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
             **_totals(gateway),
             "active_batches": active,
             "store": store,
+            "store_at": store_place(gateway.settings),
+            "store_down": figures.outage(store),
             "unrecorded": await figures.unrecorded(),
             "what_if": None if gateway.what_if is None else gateway.what_if(),
             "today": await _today(gateway, store),
@@ -210,7 +213,9 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
 
     @app.post("/batches/purge", tags=["management"], dependencies=[Depends(admin)])
     async def purge_batches(
-        older_than_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Since they were formed")] = None,
+        older_than_seconds: Annotated[
+            float | None, Query(ge=0, allow_inf_nan=False, description="Since they were formed")
+        ] = None,
         status: Annotated[str, Query(description="finished, or statuses with commas between")] = "finished",
         provider: str | None = None,
         dry_run: bool = False,

@@ -6,6 +6,7 @@ taken what was its own.
 
 from collections.abc import Set as AbstractSet
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
 from batchway.store.connections import db_now
@@ -32,6 +33,19 @@ def beat(connection: Connection, owner: str, seconds: float) -> bool:
 def leave(connection: Connection, owner: str) -> None:
     """End the lease: what was its own may be taken at once."""
     connection.execute(delete(owners).where(owners.c.owner_id == owner))
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """One that shares the store, for people."""
+
+    host: str
+    started_at: float
+
+
+def listed(connection: Connection) -> list[Process]:
+    """Those whose lease holds, the oldest first."""
+    alive = select(owners.c.host, owners.c.started_at).where(owners.c.lease_until >= db_now(connection))
+    return [Process(**read._mapping) for read in connection.execute(alive.order_by(owners.c.started_at))]
 
 
 def alive(connection: Connection) -> AbstractSet[str]:
