@@ -42,6 +42,16 @@ def test_it_shows_the_packed_prompt_and_its_arithmetic(tmp_path: Path) -> None:
     assert [item.text for item in understood.items] == [f"Letter {number}: yes or no?" for number in range(4)]
 
 
+def test_none_is_left_out_of_a_file_of_more_calls_than_may_go_at_once(tmp_path: Path) -> None:
+    (tmp_path / "batchway.toml").write_text("max_in_flight = 2\n[providers.openai]\nmax_in_flight = 1\n")
+    write(tmp_path, *(letter(number) for number in range(20)), *(letter(number, n=2) for number in range(5)))
+    shown = run("asked.jsonl", folder=tmp_path)
+    assert shown.stdout.startswith("25 requests: 20 would share 4 calls, 5 would go singly.\n"), shown.stderr
+    assert shown.stdout.count(" goes singly: ") == 5
+    who = [line.partition("requests ")[2].partition(" by")[0] for line in shown.stdout.splitlines() if "Call " in line]
+    assert sorted(int(place) for each in who for place in each.split(", ")) == list(range(1, 21))
+
+
 def test_its_sums_are_those_of_the_calls(tmp_path: Path) -> None:
     write(tmp_path, *(letter(number) for number in range(3)))
     rows = {

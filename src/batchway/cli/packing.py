@@ -50,7 +50,13 @@ def pack(file: str, flags: Mapping[str, object], *, model: str | None = None, sy
     asked = [Asked(place, _body(file, place, each, model, system)) for place, each in _values(file)]
     if not asked:
         raise InputError(f"{file}: there is no request in it.")
-    return "\n".join(asyncio.run(_explain(file, settings, asked)))
+    return "\n".join(asyncio.run(_explain(file, _unbounded(settings, len(asked)), asked)))
+
+
+def _unbounded(settings: Settings, calls: int) -> Settings:
+    """So many calls may go at once. No call is sent here, so that none ever ends and lets another go."""
+    providers = {name: given.model_copy(update={"max_in_flight": None}) for name, given in settings.providers.items()}
+    return settings.model_copy(update={"max_in_flight": max(calls, settings.max_in_flight), "providers": providers})
 
 
 def _values(file: str) -> Iterator[tuple[int, Any]]:
