@@ -1,5 +1,7 @@
-"""Results: what became of many requests, as JSON Lines in the order of their ids, what they asked, and how many there
-are of each."""
+"""Results: what became of many requests, as JSON Lines in the order of their ids, and how many there are of each.
+
+What they asked comes the same way, as lines that can be submitted again.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Annotated
