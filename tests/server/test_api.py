@@ -67,6 +67,11 @@ async def test_the_numbers_add_up_and_agree(clock: HandClock) -> None:
         assert (requests["refused"], requests["left"], requests["waiting"], requests["queued"]) == (2, 1, 0, 0)
         assert requests["accepted"] == requests["answered"] + requests["refused"] + requests["left"]
         assert stats["calls"] == {"sent": gate.calls, "under_way": 0}
+        now = stats["since"]
+        assert stats["providers"] == [
+            {"provider": "openai", "answered": 4, "refused": 1, "failed": 1, "last_answer_at": now,
+             "last_fault_at": now, "last_fault": "502 upstream_cut"},
+        ]  # fmt: skip
         assert stats["cache"]["entries"] == 1
         assert stats["cache"]["bytes"] > 0
         assert stats["money"]["charges_without_known_price"] == 1

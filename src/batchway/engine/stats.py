@@ -1,13 +1,29 @@
 """Stats: exact totals since the start, for `/stats` and the demo: requests and money by way, batches, rescues."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
+from msgspec import Struct
+
 from batchway.core.events import Acknowledged, CallerLeft, Cancelled, JobMoved, Refused, Rescued
-from batchway.core.types import Via
+from batchway.core.types import Fault, Via
 from batchway.engine.tallies import Sum, Tallies
 
 VIAS: tuple[Via, ...] = ("direct", "flex", "batch", "cache", "coalesced")
+
+
+class Calls(Struct, frozen=True, kw_only=True):
+    """How the calls to one provider have ended. (Those about its batches are not among them.)"""
+
+    provider: str
+    answered: int
+    refused: int
+    """With a fault that says nothing against the provider: what was asked, or too much of it."""
+    failed: int
+    answered_at: float | None
+    """The last that was answered."""
+    fault: tuple[float, Fault] | None
+    """The last that was not: when, and why."""
 
 
 class Stats:
@@ -40,6 +56,24 @@ class Stats:
     def calls(self) -> int:
         """Upstream calls that have ended, cancelled ones included."""
         return sum(self._tallies.calls.counts().values()) + self._cancelled
+
+    def providers(self) -> list[Calls]:
+        """Of those that had calls."""
+        tallies = self._tallies
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for (provider, _, outcome), count in tallies.calls.counts().items():
+            counts[provider][outcome] += count
+        return [
+            Calls(
+                provider=provider,
+                answered=by["answered"],
+                refused=by["refused"],
+                failed=by["failed"],
+                answered_at=tallies.answered_at.get(provider),
+                fault=tallies.faults.get(provider),
+            )
+            for provider, by in sorted(counts.items())
+        ]
 
     @property
     def answered(self) -> dict[Via, int]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from batchway.core.events import Answered, CallEnded, Charged
 from batchway.core.facts import Finished
 from batchway.core.settlement import OVERHEAD
-from batchway.core.types import Charge
+from batchway.core.types import Charge, Fault
 
 SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 """Upper bounds of the buckets: from a cache hit to a day of batch."""
@@ -73,6 +73,10 @@ class Tallies:
         """By provider and way."""
         self.calls = Durations()
         """By provider, lane and outcome."""
+        self.answered_at: dict[str, float] = {}
+        """By provider, when its last call ended with an answer."""
+        self.faults: dict[str, tuple[float, Fault]] = {}
+        """By provider, when its last call ended with a fault, and with which."""
         self.charges: dict[Labels, Sum] = {}
         """By provider, model and way."""
         self._models: set[str] = set()
@@ -95,8 +99,14 @@ class Tallies:
 
     def _call_ended(self, event: CallEnded) -> None:
         call, fact = event.call, event.fact
-        outcome = "answered" if isinstance(fact, Finished) else "refused" if fact.fault.healthy else "failed"
-        self.calls.add(event.at - event.sent_at, (call.requests[0].provider, call.lane, outcome))
+        provider = call.requests[0].provider
+        if isinstance(fact, Finished):
+            outcome = "answered"
+            self.answered_at[provider] = event.at
+        else:
+            outcome = "refused" if fact.fault.healthy else "failed"
+            self.faults[provider] = event.at, fact.fault
+        self.calls.add(event.at - event.sent_at, (provider, call.lane, outcome))
 
     def _charged(self, event: Charged) -> None:
         charge = event.book.charge

@@ -14,6 +14,7 @@ from batchway.core.job import OVER, Job
 from batchway.core.packer import Tally
 from batchway.core.planner.routing import Window
 from batchway.engine.metrics import Level
+from batchway.engine.stats import Calls
 from batchway.engine.tallies import MANY
 from batchway.store import Gap, batches
 from batchway.store.batches import Batch, Count
@@ -170,6 +171,20 @@ def unrecorded_of(gaps: Sequence[Gap]) -> Shown:
             }
             for gap in gaps[:GAPS]
         ],
+    }
+
+
+def calls_of(calls: Calls) -> Shown:
+    """How a provider's calls have ended. A fault without its words: they may quote what was asked."""
+    at, fault = calls.fault or (None, None)
+    return {
+        "provider": calls.provider,
+        "answered": calls.answered,
+        "refused": calls.refused,
+        "failed": calls.failed,
+        "last_answer_at": _instant(calls.answered_at),
+        "last_fault_at": _instant(at),
+        "last_fault": None if fault is None else f"{fault.status} {fault.code or fault.type}",
     }
 
 

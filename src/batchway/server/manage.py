@@ -52,7 +52,8 @@ def _add_health(app: FastAPI, gateway: Gateway, figures: Figures) -> None:
     async def health() -> Shown:
         """Whether the gateway takes requests. Open to everyone, so that a load balancer needs no key.
 
-        `store` is up, down or none; while it is down, `active_batches` is what was counted last.
+        `store` is up, down or none; while it is down, `active_batches` is what was counted last. `providers_healthy` is
+        true where a key is configured, or none is needed: nobody is asked. How their calls end is in `/stats`.
         """
         active, store = await figures.pulse()
         return {
@@ -70,10 +71,11 @@ def _add_numbers(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin)
     async def stats() -> Shown:
         """Totals since the start: requests by how they were answered, money paid and saved, batches.
 
-        `store_at`: where the store is; `store_down`: since when it is down, and why; null while it is not.
-        `what_if`: what another policy (the setting `what_if`) would have made of the traffic so far.
-        `unrecorded`: what was lost of the records, in gaps of the last week, because the store was down. `today` (UTC)
-        is what the charges of all processes that share the store come to; null where it does not answer.
+        `providers`: how their calls have ended, of those that had some. `what_if`: what another policy (the setting
+        `what_if`) would have made of the traffic so far. `store_at`: where the store is; `store_down`: since when it is
+        down, and why; null while it is not. `unrecorded`: what was lost of the records, in gaps of the last week,
+        because the store was down. `today` (UTC) is what the charges of all processes that share the store come to;
+        null where it does not answer.
         """
         active, store = await figures.pulse()
         return {
@@ -111,6 +113,7 @@ def _totals(gateway: Gateway) -> Shown:
             "queued": load.queued,
             "by_routed_via": dict(numbers.answered),
         },
+        "providers": [shown.calls_of(calls) for calls in numbers.providers()],
         "calls": {"sent": numbers.calls + load.flights, "under_way": load.flights},
         "money": {
             "paid_usd": dollars(numbers.paid),
