@@ -38,8 +38,12 @@ def test_a_chat_is_fitted_as_a_chat(tmp_path: Path) -> None:
     (tmp_path / "chat.json").write_text(json.dumps(body))
     shown = run("chat.json", "--budget", "200", folder=tmp_path).stdout
     assert "--- chat.json: text 1, user\n" in shown and shown.count("--- ") == 1
-    shown = run("chat.json", "--budget", "20", folder=tmp_path).stdout
+    ended = run("chat.json", "--budget", "20", folder=tmp_path)
+    shown = ended.stdout
     assert "Does not fit: What is never altered takes" in shown and "goes as it is" not in shown and "---" not in shown
+    assert ended.returncode == 1
+    asked = run("chat.json", "--budget", "200", "--question", "Who?", folder=tmp_path)
+    assert asked.returncode == 1 and "--question: chat.json is a chat" in asked.stderr
 
 
 def test_what_fits_is_left_alone(tmp_path: Path) -> None:

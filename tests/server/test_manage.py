@@ -261,6 +261,7 @@ async def test_bad_input_names_the_field(lane: Gate) -> None:
         ("older_than_seconds=inf", "older_than_seconds"),
         ("dry_run=perhaps", "dry_run"),
         ("status=", "status"),
+        ("status=running", "status"),
     ):
         check_fault(await lane.http.post(f"/batches/purge?{query}"), 400, "invalid_value", field)
     for method, path in (("GET", "/batches?status=all"), ("POST", "/batches/purge?dry_run=true")):

@@ -141,10 +141,14 @@ def compress(
     budget: Annotated[int, typer.Option(help="Tokens that it may have.")],
     question: Annotated[str, typer.Option(help="What will be asked about a text; a chat has its own question.")] = "",
 ) -> None:
-    """Show what optimize=fit would take out of a prompt: a diff, and a report of what and why."""
+    """Show what optimize=fit would take out of a prompt: a diff, and a report of what and why. Ends with 1 if it cannot
+    be made to fit."""
     from batchway.cli import compressing
 
-    typer.echo(compressing.compress(file, budget, question))
+    shown = compressing.compress(file, budget, question)
+    typer.echo(shown.text)
+    if not shown.fits:
+        raise typer.Exit(1)
 
 
 @app.command()

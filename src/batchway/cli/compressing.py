@@ -15,7 +15,14 @@ from batchway.data.vocabulary import Vocabularies
 from batchway.wire import fitting
 
 
-def compress(file: str, budget: int, question: str = "") -> str:
+class Shown(Struct, frozen=True):
+    """What is printed, and whether the prompt can be made to fit."""
+
+    text: str
+    fits: bool
+
+
+def compress(file: str, budget: int, question: str = "") -> Shown:
     """Fit a file into `budget` tokens, and tell what that would change; the file itself is not touched.
 
     A JSON object with `messages` is taken as the body of a chat; anything else as a document of an earlier turn, with
@@ -26,6 +33,8 @@ def compress(file: str, budget: int, question: str = "") -> str:
     content = read_text(Path(file))
     count = Vocabularies().counter(DEFAULT_ENCODING)
     if _is_chat(content):
+        if question:
+            raise SettingsError(f"--question: {file} is a chat, which has its own question; leave it out.")
         texts = fitting.texts(content.encode())
         names = [f"{file}: text {at}, {text.role}" for at, text in enumerate(texts)]
     else:
@@ -36,7 +45,7 @@ def compress(file: str, budget: int, question: str = "") -> str:
             names.append("question")
             budget += count(question)
     fitted = fit(texts, budget, count)
-    return "\n".join([*_differences(names, texts, fitted), *_report(names, fitted, budget)])
+    return Shown("\n".join([*_differences(names, texts, fitted), *_report(names, fitted, budget)]), fitted.fits)
 
 
 class _Chat(Struct):

@@ -11,7 +11,7 @@ from batchway.assemble.accounts import accounts, dialect_of, given_of, offers_of
 from batchway.assemble.storage import NONE, no_batch_lane, store_place, store_url, unsafe_reasons
 from batchway.cli.storing import with_store
 from batchway.cli.tables import print_json, print_table
-from batchway.core.errors import BatchwayError, Refusal
+from batchway.core.errors import BatchwayError, Refusal, SettingsError
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account
 from batchway.settings import Settings
@@ -45,6 +45,8 @@ class Store(Struct, frozen=True, kw_only=True):
 def diagnose(flags: Mapping[str, object], sandbox: str | None, *, json: bool) -> bool:
     """Print it all. False: something that is configured does not work."""
     settings = load_settings(flags).settings
+    if sandbox is not None and not sandbox.startswith(("http://", "https://")):
+        raise SettingsError(f"--sandbox '{sandbox}': give an address such as http://127.0.0.1:9090.")
     providers = asyncio.run(_providers(settings, sandbox))
     store = _store(flags, settings)
     sound = store.works in ("yes", "off") and all(found.answers in ("yes", "not asked") for found in providers)

@@ -24,12 +24,13 @@ def statuses_of(said: str | None) -> tuple[str, ...] | None:
     return tuple([_one_of("--status", word, results.STATUSES) for word in words])
 
 
-def batches_of(status: str | None, **rest: object) -> Filter:
-    """Batches of these statuses, or of one group of them. SettingsError names a word that is neither."""
+def batches_of(status: str | None, *, over: bool = False, **rest: object) -> Filter:
+    """Batches of these statuses, or of one group of them (`over`: of batches that are over). SettingsError names a word
+    that is neither."""
     if status is None:
         return Filter(**rest)  # type: ignore[arg-type]
     try:
-        statuses, finished = read_statuses(status)
+        statuses, finished = read_statuses(status, over=over)
     except ValueError as error:
         raise SettingsError(f"--status: {error}.") from error
     return Filter(statuses=statuses, finished=finished, **rest)  # type: ignore[arg-type]

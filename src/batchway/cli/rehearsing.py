@@ -15,6 +15,7 @@ from rich.console import Console
 from batchway.assemble import load_settings
 from batchway.cli.simulating import Asked, check
 from batchway.cli.sourcing import Traffic, traffic
+from batchway.cli.writing import write_text
 from batchway.core.errors import SettingsError
 from batchway.settings import Settings
 from batchway.simulate import policies
@@ -69,7 +70,7 @@ def rehearse(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
         compared = _compare(found, _setups(wanted, settings))
     if wanted.report is not None:
         report = page(compared.title, compared.columns, structs.asdict(compared.conditions), compared.notes)
-        Path(wanted.report).write_text(report, "utf-8")
+        write_text("--report", wanted.report, report)
     if asked.json:
         json.dump(_for_programs(compared), sys.stdout, indent=1)
         sys.stdout.write("\n")

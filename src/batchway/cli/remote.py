@@ -67,7 +67,7 @@ def purge(where: Where, which: Purge, *, json: bool) -> None:
 def purge_local(flags: Mapping[str, object], which: Purge, *, json: bool) -> None:
     """The same in the store itself, where no gateway runs. An active batch is not cancelled: that takes a gateway."""
     older = None if which.older_than is None else LiveClock().now() - which.older_than
-    wanted = batches_of(which.status, created_before=older)
+    wanted = batches_of(which.status, over=True, created_before=older)
     hidden = hide_batches(flags, wanted, which.batch_id, dry_run=which.dry_run)
     said = {"purged": len(hidden), "batch_ids": hidden, "dry_run": which.dry_run}
     print_json(said) if json else _print_purged(said)

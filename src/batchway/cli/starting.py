@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import structlog
 import typer
@@ -16,6 +17,7 @@ from batchway import sandbox as simulated
 from batchway.assemble import Gateway, LiveClock, load_settings, make_sandbox
 from batchway.assemble.policies import RuleBook
 from batchway.assemble.storage import NONE, no_batch_lane, store_place, store_url, unsafe_reasons
+from batchway.core.errors import SettingsError
 from batchway.engine.lifecycle import Lifecycle
 from batchway.ports import Listener
 from batchway.server import serving
@@ -108,11 +110,7 @@ def _lifecycle(settings: Settings) -> Iterator[Sequence[Listener]]:
     if settings.events is None:
         yield ()
         return
-    with (
-        nullcontext(sys.stdout.buffer)
-        if settings.events == "-"
-        else Path(settings.events).open("ab", buffering=0) as file
-    ):
+    with nullcontext(sys.stdout.buffer) if settings.events == "-" else _appended(settings.events) as file:
         broken = False
 
         def write(line: bytes) -> None:
@@ -132,6 +130,13 @@ def _lifecycle(settings: Settings) -> Iterator[Sequence[Listener]]:
         lifecycle = Lifecycle(write, dict(settings.metadata_pairs()), paths, LiveClock().now)
         yield (lifecycle,)
         lifecycle.closing()
+
+
+def _appended(events: str) -> BinaryIO:
+    try:
+        return Path(events).open("ab", buffering=0)
+    except OSError as error:
+        raise SettingsError(f"events: {events} cannot be written ({error.strerror}); name another file.") from error
 
 
 def _start_again_on_change(flags: Mapping[str, object], sandbox: bool, listener: socket.socket) -> None:
@@ -176,6 +181,8 @@ def _store_line(settings: Settings) -> str:
 
 def sandbox(host: str, port: int) -> None:
     """Run the simulated providers until SIGINT or SIGTERM."""
+    if not host.strip():
+        raise SettingsError("--host: give an address of this machine; empty would be all of them.")
     listening = "sandbox listens on {0}: OpenAI at {0}/v1, others at {0}/NAME/v1, faults and ledger at {0}/sandbox"
     application = simulated.app(make_sandbox())
     simulated.run(application, host, port, announce=lambda address: typer.echo(listening.format(address), err=True))

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,6 +16,7 @@ from batchway.assemble import load_settings
 from batchway.cli.rehearsing import conditions_of, console, say_notes
 from batchway.cli.simulating import Asked, check
 from batchway.cli.sourcing import Traffic, traffic
+from batchway.cli.writing import write_text
 from batchway.core.cost import dollars
 from batchway.core.errors import SettingsError
 from batchway.simulate import policies
@@ -73,7 +73,7 @@ def tune(asked: Asked, wanted: Wanted, flags: dict[str, object]) -> None:
             f"{duration(quickest.p95)}."
         )
     text = policies.write(chosen.candidate.setup, base, heading=_heading(wanted, found, chosen, len(tried), asked.seed))
-    Path(wanted.output).write_text(text, "utf-8")
+    write_text("--output", wanted.output, text)
     typer.echo(f"The policy is {wanted.output}: batchway start --policy {wanted.output}", err=True)
 
 
@@ -94,10 +94,8 @@ def _show(asked: Asked, wanted: Wanted, found: Traffic, tried: Sequence[Tried], 
         columns = [
             Column(name=each.candidate.setup.name, kind="simulated", outcome=each.outcome) for each in curve[:SHOWN]
         ]
-        Path(wanted.report).write_text(
-            page(f"{found.title}: what waiting buys", columns, structs.asdict(found.lab.conditions), found.notes),
-            "utf-8",
-        )
+        title, conditions = f"{found.title}: what waiting buys", structs.asdict(found.lab.conditions)
+        write_text("--report", wanted.report, page(title, columns, conditions, found.notes))
     if asked.json:
         json.dump(_for_programs(wanted, found, tried, chosen), sys.stdout, indent=1)
         sys.stdout.write("\n")

@@ -225,7 +225,7 @@ def _add_endings(app: FastAPI, gateway: Gateway, admin: Admin) -> None:
     ) -> Shown:
         """Show finished batches no more. Charges, requests and answers stay. `dry_run`: only say which."""
         before = None if older_than_seconds is None else gateway.clock.now() - older_than_seconds
-        which = _filter(gateway, status, provider, before)
+        which = _filter(gateway, status, provider, before, over=True)
         purged = [] if gateway.storage is None else await gateway.storage.database.write(_purge, which, dry_run)
         _check_provider(gateway, provider, purged)
         return {"purged": len(purged), "batch_ids": purged, "dry_run": dry_run}
@@ -236,11 +236,13 @@ def _is_running(job: Job) -> bool:
     return job.status not in OVER and not job.ended
 
 
-def _filter(gateway: Gateway, status: str, provider: str | None, before: float | None = None) -> Filter:
-    """Which batches are meant. Raises BadRequest for a word that is no status."""
+def _filter(
+    gateway: Gateway, status: str, provider: str | None, before: float | None = None, *, over: bool = False
+) -> Filter:
+    """Which batches are meant. Raises BadRequest for a word that is no status (`over`: of batches that are over)."""
     _check_word("provider", provider)
     try:
-        statuses, finished = batches.read_statuses(status)
+        statuses, finished = batches.read_statuses(status, over=over)
     except ValueError as error:
         raise errors.BadRequest(f"status: {error}.", param="status") from error
     return Filter(

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, tuple_, update
 
-from batchway.core.job import Job
+from batchway.core.job import OVER, Job
 from batchway.store.jobs import decode
 from batchway.store.lists import among
 from batchway.store.tables import is_pending, jobs, requests
@@ -71,16 +71,18 @@ class Count(Struct, frozen=True, kw_only=True):
     """Of jobs: as people see it."""
 
 
-def read_statuses(text: str) -> tuple[tuple[str, ...] | None, bool | None]:
+def read_statuses(text: str, *, over: bool = False) -> tuple[tuple[str, ...] | None, bool | None]:
     """What a person's words ask for: a group, or statuses with commas between, as the `statuses` and `finished` of a
-    filter. ValueError names a word that is neither, and those that are."""
+    filter. `over`: of batches that are over. ValueError names a word that is neither, and those that are."""
+    groups = [group for group, finished in GROUPS.items() if not over or finished is not False]
+    statuses = [status for status in STATUSES if not over or status in OVER]
     words = [word.strip() for word in text.split(",")]
-    if len(words) == 1 and words[0] in GROUPS:
+    if len(words) == 1 and words[0] in groups:
         return None, GROUPS[words[0]]
     named = tuple([ALIASES.get(word, word) for word in words])
-    unknown = [word for word in named if word not in STATUSES]
+    unknown = [word for word in named if word not in statuses]
     if unknown:
-        raise ValueError(f"'{unknown[0][:50]}' is not one of {', '.join((*GROUPS, *STATUSES))}")
+        raise ValueError(f"'{unknown[0][:50]}' is not one of {', '.join((*groups, *statuses))}")
     return named, None
 
 
