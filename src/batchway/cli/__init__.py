@@ -336,7 +336,7 @@ def flush(
 @app.command()
 def purge(
     context: typer.Context,
-    older_than: Annotated[float | None, typer.Option(min=0, help="Seconds since they were formed.")] = None,
+    older_than: Annotated[float | None, typer.Option(min=0, max=1e10, help="Seconds since they were formed.")] = None,
     status: Annotated[str | None, typer.Option(help="finished, or statuses such as failed,expired.")] = None,
     batch_id: Annotated[str | None, typer.Option(help="This one; it is cancelled first if it is active.")] = None,
     local: Annotated[bool, typer.Option("--local", help="In the store itself, without a gateway.")] = False,
@@ -566,4 +566,8 @@ def main() -> None:
         app()
     except (BatchwayError, OSError) as error:
         print(f"batchway: {error}", file=sys.stderr)
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        # Of what was typed: what is printed has signs in place of those that cannot be.
+        print(f"batchway: {error.object!r} is not UTF-8; give it as such.", file=sys.stderr)
         sys.exit(1)

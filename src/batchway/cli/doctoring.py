@@ -1,7 +1,9 @@
 """`batchway doctor`: which providers have keys, answer, and offer which lanes; and whether the store is safe."""
 
 import asyncio
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import typer
 from msgspec import Struct
@@ -9,13 +11,14 @@ from msgspec import Struct
 from batchway.assemble import load_settings
 from batchway.assemble.accounts import accounts, dialect_of, given_of, offers_of
 from batchway.assemble.storage import NONE, no_batch_lane, store_place, store_url, unsafe_reasons
-from batchway.cli.storing import with_store
+from batchway.cli.storing import NoStore, with_store
 from batchway.cli.tables import print_json, print_table
 from batchway.core.errors import BatchwayError, Refusal, SettingsError
 from batchway.providers.http import HttpSender
 from batchway.providers.registry import ROWS, Account
 from batchway.settings import Settings
 from batchway.store import Database
+from batchway.store.connections import read_url
 
 PATIENCE = 10.0
 """Seconds that a provider has to answer."""
@@ -102,12 +105,24 @@ def _store(flags: Mapping[str, object], settings: Settings) -> Store:
     url = store_url(settings)
     if url is None:
         return Store(place=NONE, works="off", warnings=("there is no batch lane and no record",))
-    place = store_place(settings)
+    place, warnings = store_place(settings), unsafe_reasons(settings)
     try:
-        with_store(flags, _write, create=True)
+        with_store(flags, _write)
+    except NoStore:
+        # Whoever made it here would own its file, and the gateway may run as somebody else.
+        return Store(place=place, works=_can_be_made(url), warnings=(*warnings, "there is none yet; `start` makes it"))
     except BatchwayError as error:
-        return Store(place=place, works=str(error), warnings=unsafe_reasons(settings))
-    return Store(place=place, works="yes", warnings=unsafe_reasons(settings))
+        return Store(place=place, works=str(error), warnings=warnings)
+    return Store(place=place, works="yes", warnings=warnings)
+
+
+def _can_be_made(url: str) -> str:
+    """`yes`, or why not."""
+    address = read_url(url)
+    if address.get_backend_name() != "sqlite":
+        return "yes"
+    folder = next(folder for folder in Path(address.database or "").parents if folder.exists())
+    return "yes" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
 
 
 async def _write(database: Database, _: Settings) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import typer
 from sqlalchemy.exc import DBAPIError
 
@@ -21,6 +22,10 @@ from batchway.store.migrations import NEWEST
 Result = TypeVar("Result")
 
 RENEW = "once no older gateway serves it, `batchway start` brings it up to date"
+
+
+class NoStore(SettingsError):
+    """There is none yet where the settings name one."""
 
 
 def with_store(
@@ -53,9 +58,12 @@ def with_store(
 
 @contextmanager
 def of_version(version: int, place: str) -> Iterator[None]:
-    """Says of statements that fail on an older store that this is why."""
+    """Says of statements that fail on an older store that this is why, and why a row cannot be read."""
     try:
         yield
+    except msgspec.DecodeError as error:
+        what = f"database_url: a row of the store at {place} cannot be read ({error})"
+        raise SettingsError(f"{what}: a newer batchway has written it, or it is damaged.") from error
     except DBAPIError as error:
         if version == NEWEST:
             raise
@@ -67,8 +75,8 @@ def _older(version: int, place: str) -> str:
     return f"the store at {place} is of version {version}, of an older batchway; this one's is {NEWEST}"
 
 
-def _no_store(place: str) -> SettingsError:
-    return SettingsError(f"database_url: there is no store at {place} yet; start the gateway, or name another store.")
+def _no_store(place: str) -> NoStore:
+    return NoStore(f"database_url: there is no store at {place} yet; start the gateway, or name another store.")
 
 
 def _is_missing(url: str) -> bool:
