@@ -106,7 +106,7 @@ def test_a_request_can_be_followed_to_its_charges(started: Started) -> None:
     assert json.loads(started.say("batches", "--status", "active", "--json")) == []
     (batch,) = json.loads(started.say("batches", "--json"))
     assert (batch["batch_id"], batch["status"], batch["completed"]) == (answer["batch_id"], "completed", 1)
-    assert answer["batch_id"] in started.say("batches")
+    assert answer["batch_id"] in (shown := started.say("batches")) and "last error" in shown
 
     *lanes, whole = json.loads(started.say("ledger", "--by", "lane", "--json"))
     assert {row["group"][0]: row["charges"] for row in lanes} == {"batch": 1, "direct": 1}

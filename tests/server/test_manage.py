@@ -98,6 +98,7 @@ async def test_a_batch_is_completed_while_its_files_are_deleted(tmp_path: Path) 
         assert (await show(gate, "/health"))["active_batches"] == 0
         stats = await show(gate, "/batches/stats")
         assert (stats["by_status"], stats["active"], stats["finished"]) == ({"completed": 1}, 0, 1)
+        assert (await show(gate, "/stats"))["batches"]["finished"] == 1
         assert (await gate.http.post("/batches/purge")).json()["batch_ids"] == [batch["batch_id"]]
 
 

@@ -20,6 +20,9 @@ from batchway.store.batches import Batch, Filter
 from batchway.store.charges import DAY, LedgerLine
 from batchway.store.lookup import Story, Which
 
+MOST = 100
+"""Characters of an error that a table shows; --json has all of it."""
+
 GROUPS: Mapping[str, Callable[[LedgerLine], str]] = {
     "day": lambda line: when(line.day * DAY)[:10],
     "lane": lambda line: line.via,
@@ -92,11 +95,24 @@ def list_batches(flags: Mapping[str, object], status: str | None, limit: int, *,
     if json:
         print_json([_batch(batch) for batch in found])
         return
-    columns = "batch", "provider's id", "provider", "model", "state", "status", "rows", "done", "failed", "formed"
+    columns = (
+        "batch",
+        "provider's id",
+        "provider",
+        "model",
+        "state",
+        "status",
+        "rows",
+        "done",
+        "failed",
+        "formed",
+        "last error",
+    )
     rows = [
         (
             batch.job.id, batch.job.provider_batch_id, batch.job.provider, batch.job.model, batch.job.state,
             batch.job.status, batch.job.n, batch.job.done, batch.job.failed, when(batch.job.created_at),
+            (batch.job.last_error or "")[:MOST],
         )
         for batch in found
     ]  # fmt: skip

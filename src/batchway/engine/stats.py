@@ -121,7 +121,7 @@ class Stats:
     def _job_moved(self, event: JobMoved) -> None:
         if event.before is None:
             self.jobs_formed += 1
-        elif event.job.state == "done" and event.before.state != "done":
+        elif event.job.ended and not event.before.ended:
             self.jobs_done += 1
 
     def _rescued(self, event: Rescued) -> None:
