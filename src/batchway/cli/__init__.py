@@ -382,6 +382,9 @@ def submit(
     url: Url = GATEWAY,
     key: AnyKey = None,
     out: Out = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask anew what failed or was cancelled; nothing else is asked twice.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until all are answered, then fetch the results.")] = False,
     json: Json = False,
 ) -> None:
@@ -393,7 +396,7 @@ def submit(
     from batchway.cli import fetching, remote, submitting
 
     wanted = fetching.Wanted(out=out, wait=wait or out is not None, json=json)
-    if not submitting.submit(remote.Where(url, key), file, prefix, wanted):
+    if not submitting.submit(remote.Where(url, key), file, prefix, wanted, again=again):
         raise typer.Exit(UNANSWERED)
 
 
