@@ -3,11 +3,13 @@
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
+from structlog.testing import capture_logs
 from tests.store.things import NOW, OWNER, entry, job
 
 from batchway.store import batches, jobs, requests
 from batchway.store.batches import Count, Filter
+from batchway.store.tables import jobs as jobs_table
 
 
 def form(connection: Connection, number: int, **fields: object) -> None:
@@ -48,6 +50,16 @@ def test_batches_are_searched(connection: Connection) -> None:
     assert ids(connection, finished=False) == ["j-3", "j-2"]
     assert ids(connection, created_before=NOW + 3) == ["j-2", "j-1"]
     assert ids(connection, ids=("j-1", "j-9")) == ["j-1"]
+
+
+def test_a_batch_that_nobody_can_read_hides_no_other(connection: Connection) -> None:
+    for number in range(1, 6):
+        form(connection, number, next_at=4e9)
+    connection.execute(update(jobs_table).where(jobs_table.c.id.in_(["j-5", "j-3"])).values(data=b"\xc1"))
+    with capture_logs() as lines:
+        assert ids(connection) == ["j-4", "j-2", "j-1"]
+        assert [batch.job.id for batch in batches.search(connection, Filter(), limit=2)] == ["j-4", "j-2"]
+    assert {line["job_id"] for line in lines} == {"j-5", "j-3"}
 
 
 def test_pages_follow_each_other(connection: Connection) -> None:

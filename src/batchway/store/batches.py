@@ -3,10 +3,11 @@
 A job may hold requests of several tenants, so all of this is for those who may see them all (admin scope).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, tuple_, update
 
@@ -16,6 +17,8 @@ from batchway.store.lists import among
 from batchway.store.tables import is_pending, jobs, requests
 
 IN_JOB = "in_job"
+
+_log = structlog.get_logger()
 
 STATUSES = (
     "formed", "uploading", "uploaded", "submitting", "submit_unknown",
@@ -94,16 +97,28 @@ def find(connection: Connection, batch_id: str) -> Batch | None:
 
 
 def search(connection: Connection, which: Filter, *, limit: int = 100, after: str | None = None) -> list[Batch]:
-    """Jobs, newest first; `after`: those that follow the job of that id."""
+    """Jobs, newest first; `after`: those that follow the job of that id. What nobody can read (a newer batchway wrote
+    it, or it is damaged) hides no other."""
+    found: list[Batch] = []
+    while len(found) < limit and (reads := _following(connection, which, limit - len(found), after)):
+        for read in reads:
+            try:
+                found.append(_batch(read))
+            except msgspec.DecodeError as error:
+                _log.error("a batch on disk cannot be read", job_id=read.id, error=str(error)[:200])
+        after = reads[-1].id
+    return found
+
+
+def _following(connection: Connection, which: Filter, limit: int, after: str | None) -> Sequence[Any]:
     found = _BATCH.where(*_conditions(which))
     if after is not None:
         place = select(jobs.c.created_at, jobs.c.id).where(jobs.c.id == after)
         read = connection.execute(place).one_or_none()
         if read is None:
-            return []
+            return ()
         found = found.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(read.created_at, read.id))
-    newest = found.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
-    return [_batch(read) for read in connection.execute(newest)]
+    return connection.execute(found.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)).all()
 
 
 def hide(connection: Connection, batch_id: str) -> bool:
@@ -143,7 +158,7 @@ def count_waiting(connection: Connection) -> list[Count]:
     return [_count(read) for read in connection.execute(found.group_by(*names).order_by(*names))]
 
 
-_BATCH = select(jobs.c.data, jobs.c.finished_at, jobs.c.hidden, jobs.c.owner)
+_BATCH = select(jobs.c.id, jobs.c.data, jobs.c.finished_at, jobs.c.hidden, jobs.c.owner)
 
 
 def _batch(read: Any) -> Batch:
