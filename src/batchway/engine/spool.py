@@ -39,8 +39,9 @@ class Spool:
         """All of them, by their rows; of one row in the order in which they came."""
         in_order = sorted(self._lines)
         if not self._written:
-            whole = bytes(self._held)
-            yield from (whole[place : place + length] for _, place, length in in_order)
+            with memoryview(self._held) as held:
+                for _, place, length in in_order:
+                    yield bytes(held[place : place + length])
             return
         self._write()
         self._file.flush()
