@@ -1,11 +1,9 @@
-"""What assemble makes: ids that never repeat, prices of the day, and a clock that never runs backwards."""
+"""What assemble makes: ids that never repeat, and prices of the day."""
 
 from datetime import UTC, datetime
 from random import Random
 
-from structlog.testing import capture_logs
-
-from batchway.assemble import DailyPrices, Ids, LiveClock
+from batchway.assemble import DailyPrices, Ids
 from tests.clock import HandClock
 
 
@@ -41,20 +39,3 @@ def test_the_owners_prices_stay_in_force() -> None:
     clock.move(86_400 * 2)
     rates = prices.catalog.rates("generic", "mine", "direct", 10)
     assert rates is not None and rates.input == 100_000
-
-
-def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
-    machine = [1000.0]
-    clock = LiveClock(lambda: machine[0])
-
-    def told_after(moved: float) -> float:
-        machine[0] += moved
-        return clock.now()
-
-    with capture_logs() as lines:
-        assert [told_after(moved) for moved in (5.0, -3600.0, 2.0, 8.0)] == [1005.0, 1005.0, 1007.0, 1015.0]
-        assert [told_after(moved) for moved in (-0.25, 1.0)] == [1015.0, 1016.0], "and again, a little"
-        # Put right: from here on it is the machine's again.
-        assert [told_after(moved) for moved in (3610.0, 1.0)] == [machine[0] - 1, machine[0]]
-        assert [told_after(moved) for moved in (-0.5, 1.0)] == [machine[0] - 0.5, machine[0]]
-    assert [line["seconds"] for line in lines] == [3600.0], "a time server's corrections are no news"

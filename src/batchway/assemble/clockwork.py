@@ -9,59 +9,23 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 
-import structlog
-
 from batchway.core.catalog import Catalog, Find
 from batchway.data.prices import finder
 from batchway.ports import Alarm, Clock
-
-_log = structlog.get_logger()
 
 DAY = 86_400
 """Seconds of a day: midnight UTC is a multiple of it."""
 
 
-LARGE = 1.0
-"""Seconds by which a clock is set back that are told of; a time server's corrections are smaller."""
-
-
 class LiveClock:
-    """The machine's clock, but never backwards, and the running loop's alarms.
+    """The machine's clock and the running loop's alarms."""
 
-    Where the machine's is set back, whatever waits would wait that much longer: windows, retries, calls held back by a
-    limit. So this one goes on from where it was, until its process ends.
-    """
-
-    def __init__(self, machine: Callable[[], float] = time.time) -> None:
-        self._machine = machine
-        self._ahead = 0.0
-        self._last = machine()
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        now = self._machine()
-        if now < self._last:
-            now = self._go_on(now)
-        else:
-            self._ahead = 0.0
-        self._last = now
-        return now
-
-    def _go_on(self, now: float) -> float:
-        """From where it was, until the machine's is there too: it may have been set back by mistake."""
-        missing = self._last - now - self._ahead
-        if missing > 0:
-            self._ahead += missing
-            if missing >= LARGE:
-                _log.warning(
-                    "the machine's clock was set back; here time goes on as before until the gateway is started anew",
-                    seconds=round(missing, 1),
-                )
-        return now + self._ahead
+    now = staticmethod(time.time)
+    """Seconds since the epoch."""
 
     def call_at(self, when: float, action: Callable[[], None]) -> Alarm:
         """Do this at that time."""
-        return asyncio.get_running_loop().call_later(max(0.0, when - self.now()), action)
+        return asyncio.get_running_loop().call_later(max(0.0, when - time.time()), action)
 
 
 class DailyPrices:
