@@ -219,41 +219,6 @@ async def test_what_failed_is_not_asked_again_by_its_id(lane: Gate) -> None:
     assert again.headers["x-batchway-taken"] == "2" and lane.calls == calls
 
 
-async def test_what_failed_is_asked_anew_where_it_is_wanted(tmp_path: Path) -> None:
-    async with open_lane(tmp_path) as gate:
-        gate.fault({"kind": "status", "status": 400, "count": None, "match": {"text": "refuse"}})
-        rows = [
-            row("bad", "refuse me"),
-            row("good"),
-            row("mended", "refuse this"),
-            row("cancelled", "no", priority="low"),
-        ]
-        taken(await submit(gate, *rows, row("waits", "wait", priority="low"), prefix="f-", headers=NOW))
-        for name in ("bad", "good", "mended"):
-            await ended(gate, f"f-{name}")
-        await gate.http.delete("/requests/f-cancelled")
-        gate.sandbox.faults.switch_off()
-        calls = gate.calls
-        rows[2] = row("mended", "please")
-        for status in ("pending", "completed"):
-            answer = await gate.post(
-                encoded([*rows, row("waits", "wait", priority="low")]), "/submit?prefix=f-&again=true", LINES | NOW
-            )
-            states = [each["status"] for each in told(answer)]
-            assert states == [status, "completed", status, "pending", "pending"]
-            for name in ("bad", "mended"):
-                assert (await ended(gate, f"f-{name}")).json()["status"] == "completed"
-        assert gate.calls == calls + 2
-        await flush(gate, 2)
-        await settled(gate, "f-", 5)
-        assert len(billed(gate)) == 5 and set(billed(gate).values()) == {1}
-        assert await counts(gate) == {"completed": 5, "failed": 2, "cancelled": 1}, (
-            "what was before is kept, by another id"
-        )
-        refused = await gate.post(encoded(rows), "/submit?again=maybe", LINES)
-        check_fault(refused, 400, "invalid_value", "again")
-
-
 async def test_two_lines_of_one_id(lane: Gate) -> None:
     answer = await submit(lane, row("twice"), row("twice"), row("twice", "else"), prefix="t-")
     assert [each["request_id"] for each in told(answer)] == ["t-twice"] * 3

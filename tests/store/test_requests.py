@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, select, update
-from tests.store.things import FAULT, NOW, OWNER, entry, job, request, result
+from tests.store.things import NOW, OWNER, entry, job, request, result
 
 from batchway.core.types import Request
 from batchway.store import Taken, answers, jobs, owners, requests
@@ -196,19 +196,3 @@ def test_a_tenant_cancels_its_own_pending_requests_alone(connection: Connection)
     assert requests.cancel(connection, "t", "a-1") == "a-1"
     assert requests.cancel(connection, "t", "a-1") is None
     assert answers.find(connection, "t", "a-1").status == "cancelled"  # type: ignore[union-attr]
-
-
-def test_an_id_is_given_up_by_what_failed_alone(connection: Connection) -> None:
-    names = ["fails", "answered", "waits", "cancelled", "other"]
-    mine = [replace(entry(), request=request(f"a-{name}", id=name, named=True)) for name in names]
-    theirs = replace(entry(), request=request("b-fails", id="fails", tenant="theirs", named=True))
-    requests.save(connection, [*mine, theirs])
-    answers.add(connection, [result(f"{a}-fails", outcome=FAULT) for a in "ab"] + [result("a-answered")])
-    answers.add(connection, [result("a-other", outcome=FAULT)])
-    requests.cancel(connection, "t", "cancelled")
-
-    requests.give_up(connection, [("t", name) for name in names[:-1]])
-    found = connection.execute(select(requests_table.c.ask, requests_table.c.request_id)).all()
-    kept = {"a-answered": "answered", "a-waits": "waits", "a-other": "other", "b-fails": "fails"}
-    assert dict(map(tuple, found)) == kept | {"a-fails": "a-fails", "a-cancelled": "a-cancelled"}
-    requests.save(connection, [replace(entry(), request=request("a-new", id="fails", named=True))])

@@ -382,9 +382,6 @@ def submit(
     url: Url = GATEWAY,
     key: AnyKey = None,
     out: Out = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Ask anew what failed or was cancelled; nothing else is asked twice.")
-    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until all are answered, then fetch the results.")] = False,
     json: Json = False,
 ) -> None:
@@ -396,7 +393,7 @@ def submit(
     from batchway.cli import fetching, remote, submitting
 
     wanted = fetching.Wanted(out=out, wait=wait or out is not None, json=json)
-    if not submitting.submit(remote.Where(url, key), file, prefix, wanted, again=again):
+    if not submitting.submit(remote.Where(url, key), file, prefix, wanted):
         raise typer.Exit(UNANSWERED)
 
 

@@ -101,10 +101,10 @@ def advise(where: Where, prefix: str, counts: Mapping[str, int]) -> str:
     bad = ",".join(status for status in ENDED_BADLY if counts.get(status))
     if not bad:
         return ""
-    why_not = command(where, "results", prefix, "--status", bad)
-    anew = command(where, "submit", "FILE", "--prefix", prefix, "--again")
+    said = command(where, "results", prefix, "--status", bad)
     return (
-        f"`{why_not}` says why; `{anew}` asks them anew, mended or as they are: what is completed is not asked again."
+        f"`{said}` says why; with `--requests --out again.jsonl` it writes what they asked, to be mended if need be "
+        "and submitted: what is completed is not asked again."
     )
 
 

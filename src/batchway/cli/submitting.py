@@ -105,12 +105,11 @@ class _Receipt(Struct):
 _decode = msgspec.json.Decoder(_Told).decode
 
 
-def submit(where: Where, file: str, prefix: str | None, wanted: Wanted, *, again: bool = False) -> bool:
+def submit(where: Where, file: str, prefix: str | None, wanted: Wanted) -> bool:
     """Hand in every request of a file (`-`: standard input). False: some were refused or failed, and it is said how
     many, and what to do. A Ctrl-C ends it with 130.
 
-    `prefix`: begins their ids; None: it is made of the file's bytes. `again`: what failed or was cancelled is asked
-    anew.
+    `prefix`: begins their ids; None: it is made of the file's bytes.
     """
     if wanted.out is not None and find_place(wanted.out) == Path(file).resolve():
         raise InputError(f"--out {wanted.out}: is the file of the requests; name another.")
@@ -118,17 +117,17 @@ def submit(where: Where, file: str, prefix: str | None, wanted: Wanted, *, again
         _check(file, content)
         prefix = prefix or _prefix_of(content)
         try:
-            return asyncio.run(_submit(where, content, prefix, wanted, again=again))
+            return asyncio.run(_submit(where, content, prefix, wanted))
         except KeyboardInterrupt:
             _tell_stopped(where, file, prefix)
             raise typer.Exit(STOPPED) from None
 
 
-async def _submit(where: Where, content: BinaryIO, prefix: str, wanted: Wanted, *, again: bool) -> bool:
+async def _submit(where: Where, content: BinaryIO, prefix: str, wanted: Wanted) -> bool:
     async with reach(where) as session:
         # Whoever may not ask hears so before gigabytes are sent.
         await count_now(session, prefix)
-        receipt = await _hand_in(session, content, {"prefix": prefix} | ({"again": "true"} if again else {}))
+        receipt = await _hand_in(session, content, prefix)
         _show(receipt)
         counts: Mapping[str, int] = receipt.counts
         said: dict[str, object] = {"prefix": prefix, "taken": receipt.taken, "refused": receipt.refused}
@@ -183,9 +182,9 @@ def _tell_stopped(where: Where, file: str, prefix: str) -> None:
     )
 
 
-async def _hand_in(session: aiohttp.ClientSession, content: BinaryIO, query: Mapping[str, str]) -> _Receipt:
+async def _hand_in(session: aiohttp.ClientSession, content: BinaryIO, prefix: str) -> _Receipt:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=HELD_BACK)
-    headers = {"content-type": MEDIA_TYPE}
+    query, headers = {"prefix": prefix}, {"content-type": MEDIA_TYPE}
     receipt, cutter = _Receipt(), Cutter(LONGEST)
     try:
         with progress("handed in") as show:

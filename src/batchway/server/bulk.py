@@ -40,7 +40,7 @@ from batchway.server.exchange import (
     write,
 )
 from batchway.server.visits import Visit, Visits
-from batchway.store import Database, answers, requests
+from batchway.store import Database, answers
 from batchway.wire import lines
 from batchway.wire.hints import check_id, from_headers, overlay
 
@@ -85,8 +85,6 @@ class _Submission(Struct):
     identity: Identity
     prefix: str | None
     said: "SpooledTemporaryFile[bytes]"
-    again: bool = False
-    """What failed or was cancelled under these ids is asked anew."""
     taken: int = 0
     refused: int = 0
     first: Fault | None = None
@@ -162,13 +160,10 @@ class Bulk:
                 param="request_id",
             )
         identity = replace(identity, defaults=overlay(hints, identity.defaults, AT_LEISURE))
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        prefix, again = query.get("prefix", [None])[-1], query.get("again", ["false"])[-1]
+        prefix = parse_qs(scope["query_string"].decode("latin-1")).get("prefix", [None])[-1]
         if prefix is not None:
             check_id("prefix", prefix)
-        if again not in ("true", "false"):
-            raise BadRequest(f"again: '{again[:50]}' is not one of true, false.", param="again")
-        return _Submission(identity, prefix, said, again == "true")
+        return _Submission(identity, prefix, said)
 
     async def _take_all(self, submission: _Submission, receive: Receive, visit: Visit) -> None:
         cutter = lines.Cutter(self._longest)
@@ -192,7 +187,7 @@ class Bulk:
 
     async def _take(self, submission: _Submission, group: list[tuple[int, bytes]]) -> None:
         """Have them put on disk, and keep what became of each, in their order."""
-        read: list[tuple[int, Request] | bytes] = []
+        asked: list[_Asked | bytes] = []
         for number, content in group:
             name = None
             try:
@@ -202,23 +197,14 @@ class Bulk:
                 name = None if line.custom_id is None else (submission.prefix or "") + line.custom_id
                 request = await self._request(submission, number, line)
             except Refusal as refusal:
-                read.append(_refused(submission, number, name, refusal.fault))
+                asked.append(_refused(submission, number, name, refusal.fault))
             else:
-                read.append((number, request))
-        if submission.again:
-            await self._give_up([each[1] for each in read if isinstance(each, tuple)])
-        asked = [each if isinstance(each, bytes) else _Asked(*each, self._engine.ask(each[1])) for each in read]
+                asked.append(_Asked(number, request, self._engine.ask(request)))
         under_way = [each for each in asked if isinstance(each, _Asked)]
         await self._wait(under_way)
         await self._look_at_prices(submission, [each.request for each in under_way if _waits(each)])
         told = [_told(submission, each) if isinstance(each, _Asked) else each for each in asked]
         submission.said.write(b"".join(told))
-
-    async def _give_up(self, made: Iterable[Request]) -> None:
-        """Free the ids of those that failed before. What a store that is down does not free has failed still."""
-        if self._database is not None:
-            with suppress(Refusal):
-                await self._database.write(requests.give_up, [(request.tenant, request.id) for request in made])
 
     async def _request(self, submission: _Submission, number: int, line: lines.Line) -> Request:
         naming = None

@@ -155,22 +155,6 @@ def cancel(connection: Connection, tenant: str, request_id: str) -> str | None:
     return ask
 
 
-def give_up(connection: Connection, named: Sequence[tuple[str, str]]) -> None:
-    """Let those of these (tenant, id) that failed or were cancelled be called by their `ask` from now on, as who was
-    given no id is: theirs is free to be asked by anew, with whatever body. Others keep it."""
-    ids: dict[str, list[str]] = {}
-    for tenant, request_id in named:
-        ids.setdefault(tenant, []).append(request_id)
-    for tenant, some in ids.items():
-        theirs = requests.c.tenant == tenant, among(connection, requests.c.request_id, some)
-        over = requests.c.status.in_(("failed", CANCELLED))
-        found = connection.scalars(
-            select(requests.c.ask).where(*theirs, over).order_by(requests.c.ask).with_for_update()
-        )
-        these = among(connection, requests.c.ask, list(found))
-        connection.execute(update(requests).where(these).values(request_id=requests.c.ask))
-
-
 _COLUMNS = (
     "ask",
     "tenant",
