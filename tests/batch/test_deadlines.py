@@ -1,7 +1,9 @@
 """Deadlines of batched requests: rescued in time, paid twice only where the books say so, or refused when asked to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,16 @@ async def told(lane: Lane, request_id: str) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def busy(folder: Path) -> Iterator[None]:
+    """Another process writes all the while."""
+    other = sqlite3.connect(folder / "batchway.db", isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
+
+
 async def unrecorded(lane: Lane) -> int:
     """What was lost of the records."""
     storage = lane.gate.gateway.storage
@@ -183,6 +195,67 @@ async def test_what_is_not_sent_by_its_deadline_has_failed_and_costs_nothing(tmp
         check_fault(await lane.ask(FIVE[0], **AT_ONCE, request_id="mine"), 504, "deadline_passed")
         await until(lane.gate.under_way(0))
         assert (lane.gate.calls, await unrecorded(lane)) == (1, 0)
+
+
+async def test_who_was_told_while_it_was_being_saved_is_not_sent_for_after_all(tmp_path: Path) -> None:
+    async with open_lane(tmp_path) as lane:
+        with busy(tmp_path):
+            error = check_fault(await lane.ask(FIVE[0], **AT_ONCE, request_id="mine"), 504, "deadline_passed")
+            assert "goes on" not in error["message"]
+
+        assert (await told(lane, "mine"))["error"]["code"] == "deadline_passed"
+        assert (lane.billed, lane.gate.calls, await unrecorded(lane)) == (0, 0, 0)
+
+
+async def test_nor_for_who_asked_again_and_had_longer(tmp_path: Path) -> None:
+    async with open_lane(tmp_path, max_in_flight=1) as lane:
+        lane.fault("delay", seconds=2.5, endpoint="chat")
+        first = asyncio.create_task(lane.ask("first please", priority="normal"))
+        await until(lane.gate.under_way())
+        gone = asyncio.create_task(lane.ask(FIVE[0], **AT_ONCE, request_id="mine"))
+        await asyncio.sleep(0.3)
+        gone.cancel()
+        again = await lane.ask(FIVE[0], **AT_ONCE | {"deadline": 1.0}, request_id="mine")
+
+        check_fault(again, 504, "deadline_passed")
+        assert (await told(lane, "mine"))["status"] == "failed"
+        assert own_answer("first please", await first)
+        await until(lane.gate.under_way(0))
+        assert lane.gate.calls == 1
+
+
+async def test_nor_by_whoever_starts_after_its_deadline(tmp_path: Path) -> None:
+    async with open_lane(tmp_path, max_in_flight=1, drain_timeout=0.2) as lane:
+        lane.fault("delay", seconds=3, endpoint="chat")
+        first = asyncio.create_task(lane.ask("first please", priority="normal"))
+        await until(lane.gate.under_way())
+        answer = await lane.ask(
+            FIVE[0], **AT_ONCE | {"deadline": 1.0}, request_id="mine", headers={"prefer": "respond-async"}
+        )
+        assert answer.status_code == 202
+        first.cancel()
+    await asyncio.sleep(1.2)
+    async with open_lane(tmp_path) as lane:
+        assert (await told(lane, "mine"))["error"]["code"] == "deadline_passed"
+        assert lane.gate.calls == 0
+
+
+async def test_a_twin_that_has_time_is_not_refused_with_it(tmp_path: Path) -> None:
+    """It asks while the failure of the other is being written down."""
+    async with open_lane(tmp_path, max_in_flight=1) as lane:
+        lane.fault("delay", seconds=2, endpoint="chat")
+        first = asyncio.create_task(lane.ask("first please", priority="normal"))
+        await until(lane.gate.under_way())
+        one = asyncio.create_task(lane.ask(FIVE[0], **AT_ONCE, request_id="mine", temperature=0))
+        await until(lambda: lane.gate.gateway.engine.load().queued == 1)
+        with busy(tmp_path):
+            await asyncio.sleep(0.7)
+            twin = asyncio.create_task(lane.ask(FIVE[0], priority="normal", temperature=0))
+            await asyncio.sleep(0.2)
+
+        check_fault(await one, 504, "deadline_passed")
+        assert own_answer(FIVE[0], await twin)
+        assert own_answer("first please", await first)
 
 
 async def test_what_no_disk_has_stays_failed_whatever_comes_late(lane: Lane) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 from tests.batch.lane import ONE_JOB, Lane, open_lane, own_answer, questions
-from tests.gate import chat, check_fault
+from tests.gate import chat, check_fault, until
 
 from batchway.core.commands import Save
 from batchway.engine.intake import Identity
@@ -113,6 +113,23 @@ async def test_who_waits_without_an_id_is_told_not_to_ask_anew(tmp_path: Path) -
             await asyncio.sleep(0.02)
         assert f": {text} " in found["response"]["choices"][0]["message"]["content"]
         assert lane.billed == 1
+
+
+async def test_who_waits_for_a_rescue_at_the_end_is_told_that_it_goes_on(tmp_path: Path) -> None:
+    """It is on disk by its lane: asked anew without an id it would be paid again."""
+    async with open_lane(
+        tmp_path, seconds=30, drain_timeout=0.2, rescue_margin=0.2, rescue_call_seconds=0.2, **SAME
+    ) as lane:
+        lane.fault("delay", seconds=10, endpoint="chat")
+        waiting = asyncio.create_task(lane.ask("rescued please", strategy="batch", deadline=1.0))
+        await until(lane.gate.under_way())
+        await lane.gate.gateway.engine.drain()
+
+        assert "goes on" in check_fault(await waiting, 503, "goes_on")["message"]
+        storage = lane.gate.gateway.storage
+        assert storage is not None
+        await until(lambda: storage.database.health().behind_bytes == 0)
+        assert (await lane.gate.http.get("/stats")).json()["unrecorded"]["records"] == 0
 
 
 async def test_what_is_ours_on_disk_and_in_nobodys_hands_finds_its_way(tmp_path: Path) -> None:

@@ -368,6 +368,17 @@ def test_the_same_id_gets_the_answer_that_is_on_disk() -> None:
     assert (reply.via, reply.cost, reply.saved) == ("cache", 0, 0)
 
 
+def test_a_twin_that_joined_meanwhile_is_no_part_of_the_conflict() -> None:
+    desk = desk_of()
+    desk.ask(durable=True, named=True, id="mine", reuse="auto")
+    assert isinstance(only(desk.ask(reuse="auto"), Join), Join)
+    other = desk.request(durable=True, named=True, id="mine", fingerprint="another")
+    commands = desk.tell(facts.Looked("ask-1", facts.Known(request=other, result=desk.answer(), call_id="x")))
+    assert [command.request.ask for command in commands if isinstance(command, Refuse)] == ["ask-1"]
+    (look,) = [command for command in commands if isinstance(command, Look)]
+    assert look.request.ask == "ask-2", "it is asked by itself"
+
+
 def test_another_body_under_the_same_id_is_a_conflict() -> None:
     desk = desk_of()
     (refuse,) = desk.tell(known(desk, None, fingerprint="other"))

@@ -42,7 +42,7 @@ from msgspec import structs
 
 from batchway.core.types import Fault
 
-UNAUTHORIZED, FORBIDDEN = 401, 403
+UNAUTHORIZED = 401
 
 KEY_CODES = frozenset({"invalid_api_key", "api_key_invalid"})
 """Codes that say the same as a 401: Google's comes with a 400 (providers.md §13.1)."""
@@ -206,10 +206,6 @@ class UpstreamRefused(Theirs):
         self.fault = fault
 
 
-_OURS_REFUSED = "refused the key of this gateway ({}), not yours: whoever runs the gateway has to mend it."
-_FORBIDDEN_TO_OURS = "does not allow this to the key of this gateway ({}); yours was not sent there."
-
-
 class KeyRefused(UpstreamRefused):
     """The provider did not take the gateway's own key. Its status passes through, as any other's does; its words alone
     would have the caller look at a key that never went there."""
@@ -218,13 +214,14 @@ class KeyRefused(UpstreamRefused):
 
     def __init__(self, fault: Fault, provider: str, setting: str) -> None:
         """`setting`: where the key is set."""
-        forbidden = fault.status == FORBIDDEN and fault.code not in KEY_CODES
-        what = _FORBIDDEN_TO_OURS if forbidden else _OURS_REFUSED
         told = structs.replace(
             fault,
             type=self.type,
-            code=(fault.code if forbidden else None) or self.code,
-            message=f"'{provider}' {what.format(setting)} It said: {fault.message}",
+            code=self.code,
+            message=(
+                f"'{provider}' refused the key of this gateway ({setting}), not yours: whoever runs the gateway has to "
+                f"mend it. It said: {fault.message}"
+            ),
             param=None,
             passing=False,
             body=None,
@@ -234,8 +231,8 @@ class KeyRefused(UpstreamRefused):
     @classmethod
     def or_as_it_is(cls, fault: Fault, provider: str, setting: str | None) -> Fault:
         """The fault, said so where a provider's is about the key that it was asked with. `setting`: None where that was
-        the caller's own."""
-        told = fault.whose == "theirs" and (fault.status in (UNAUTHORIZED, FORBIDDEN) or fault.code in KEY_CODES)
+        the caller's own. A 403 is not: it is about what was asked (a model, a region, words that are not allowed)."""
+        told = fault.whose == "theirs" and (fault.status == UNAUTHORIZED or fault.code in KEY_CODES)
         return cls(fault, provider, setting).fault if told and setting is not None else fault
 
 

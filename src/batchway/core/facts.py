@@ -165,6 +165,10 @@ class Stopping(Struct, frozen=True, tag=True, gc=False):
     """The gateway is shutting down: nothing new is accepted, what is under way may end."""
 
 
+class TimeUp(Struct, frozen=True, tag=True, gc=False):
+    """The gateway ends now: what has not come by now comes from the disk, or not at all."""
+
+
 Fact = (
     Asked
     | Looked
@@ -186,4 +190,5 @@ Fact = (
     | TimePassed
     | Flush
     | Stopping
+    | TimeUp
 )

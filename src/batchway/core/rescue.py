@@ -40,6 +40,11 @@ def leave_at(request: Request, rule: RescueRule) -> float | None:
     return max(request.asked_at, request.deadline - rule.margin - rule.call_seconds)
 
 
+def overdue(request: Request, now: float) -> bool:
+    """Whether it was to fail rather than come later than now."""
+    return request.on_deadline == "fail" and request.deadline is not None and request.deadline <= now
+
+
 def head_start(backlog: int, rule: RescueRule) -> float:
     """Seconds that the first of so many must leave before the time that holds for one alone: they go in turns."""
     turns = ceil(backlog / rule.at_once)

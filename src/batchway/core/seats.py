@@ -135,6 +135,10 @@ class Seats:
         """Those that are seen to elsewhere, and for which nothing is done here."""
         return [seat for seat in self._by_lead.values() if seat.away and seat.flight is None]
 
+    def waited_for(self) -> list[Seat]:
+        """Those that have callers here."""
+        return [seat for seat in self._by_lead.values() if seat.waiting]
+
     def __len__(self) -> int:
         """Callers who wait."""
         return len(self._by_ask)
@@ -200,8 +204,9 @@ class Seats:
         return self._named.get((request.tenant, request.id))
 
     def twin(self, request: Request) -> Seat | None:
-        """A shared seat with the same question."""
-        return self._twins.get(twin_key(request))
+        """A shared seat with the same question, whose answer may still come."""
+        seat = self._twins.get(twin_key(request))
+        return seat if seat is not None and seat.open else None
 
     def abandoned(self, request: Request) -> Seat | None:
         """The seat that an earlier try of this caller left behind."""

@@ -12,8 +12,9 @@ from msgspec import Struct
 from batchway.core.errors import Refusal, Unauthorized
 from batchway.core.events import Event
 from batchway.core.facts import Fact, Landed, Rescue, Resumed
+from batchway.core.rescue import overdue
 from batchway.core.types import Fault
-from batchway.engine.rescuing import Rescuing, refuse
+from batchway.engine.rescuing import TOO_LATE, Rescuing, refuse
 from batchway.engine.rounds import rounds
 from batchway.ports import Clock, Custody, JobStore, Journal, Pending
 
@@ -213,6 +214,8 @@ class Caretaker:
     async def _see_to(self, pending: Pending, why: str) -> None:
         if pending.forwarded:
             await refuse(self._journal, self._desk, pending, _BEARER_GONE, "its caller's own key is not kept")
+        elif overdue(pending.request, self._clock.now()):
+            await refuse(self._journal, self._desk, pending, TOO_LATE, "its deadline passed while nobody had it")
         elif pending.lane == "direct":
             # It was on its way, or just about to be.
             self._desk.tell(Rescue(pending.request, pending.job_id or "", why))

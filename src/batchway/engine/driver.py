@@ -29,8 +29,8 @@ from batchway.core.commands import (
     Reply,
     Save,
 )
-from batchway.core.errors import Refusal, Stopping, wordless
-from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event, tell
+from batchway.core.errors import Refusal, wordless
+from batchway.core.events import TOLD, Accepted, CallEnded, CallerLeft, Event
 from batchway.core.planner import Load, Planner
 from batchway.core.types import Fault, Request, Via
 from batchway.engine import keeping
@@ -243,13 +243,7 @@ class Engine:
         return [*calls, *(task for ask, task in self._keeping.items() if ask not in self._unkept)]
 
     def _refuse_all(self) -> None:
-        fault = Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
-        for caller in list(self._callers.values()):
-            # What is on disk stays pending there, for the next start.
-            on_disk = caller.request.durable
-            refuse = Refuse(request=caller.request, fault=fault, why="stopped before its answer came", on_disk=on_disk)
-            self._end(refuse)
-            self.publish(tell(refuse, self.clock.now()))
+        self.tell(facts.TimeUp())
         for underway in self._underway.values():
             # Nobody waits for what streams go on saying: their followers come to the end, and to the fault.
             if underway.task is not None:

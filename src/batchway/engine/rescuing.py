@@ -79,7 +79,7 @@ class Rescuing:
                 for ask in attended:
                     self._desk.tell(Rescue(some[ask].request, some[ask].job_id or "", _WHY[what]))
         late = [
-            refuse(self._journal, self._desk, pending, _TOO_LATE, _WHY["fail"])
+            refuse(self._journal, self._desk, pending, TOO_LATE, _WHY["fail"])
             for pending, what in measures
             if what == "fail"
         ]
@@ -126,4 +126,4 @@ _WHY: Mapping[Measure, str] = {
 
 _MAY_NOT = "its deadline comes, but its key or its provider's settings do not let it go directly"
 
-_TOO_LATE = DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault
+TOO_LATE = DeadlinePassed("The deadline passed before the answer came (on_deadline=fail).").fault

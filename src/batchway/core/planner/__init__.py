@@ -153,6 +153,10 @@ def _stop(plan: Plan, _fact: facts.Stopping) -> None:
     leaving.hand_over(plan)
 
 
+def _end(plan: Plan, _fact: facts.TimeUp) -> None:
+    leaving.end(plan)
+
+
 HANDLERS: Mapping[type, Callable[..., None]] = {
     facts.Asked: asking.asked,
     facts.Looked: asking.looked,
@@ -174,6 +178,7 @@ HANDLERS: Mapping[type, Callable[..., None]] = {
     facts.Measured: routing.measured,
     facts.TimePassed: _time_passed,
     facts.Stopping: _stop,
+    facts.TimeUp: _end,
 }
 """What each fact means."""
 

@@ -7,7 +7,7 @@ from batchway.core.commands import Book, Refuse
 from batchway.core.cost import charged, counterfactual
 from batchway.core.gate import Party
 from batchway.core.limits import retry_at
-from batchway.core.planner import ending, packing, routing, sending, unpacking
+from batchway.core.planner import ending, leaving, packing, routing, sending, unpacking
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Flight, Seat, stored_seat
 from batchway.core.settlement import OVERHEAD, Bill, book
@@ -212,6 +212,7 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
     if seat is None:
         seat = stored_seat(fact.request)
         plan.seats.add(seat)
+        leaving.watch_deadline(plan, fact.request)
     elif seat.flight is not None or ask in plan.ended:
         return
     elif not (plan.batcher.remove(ask) or seat.away):

@@ -19,14 +19,18 @@ def asked(plan: Plan, fact: facts.Asked) -> None:
         stopping = errors.Stopping("The gateway is shutting down; try again.", retry_after=1.0).fault
         plan.out.append(Refuse(request=request, fault=stopping, why="shutting down"))
         return
-    if request.deadline is not None and request.on_deadline == "fail":
-        plan.set_timer(request.deadline, "deadline", request.ask)
+    leaving.watch_deadline(plan, request)
     if not (_reuse_named(plan, request) or _adopt(plan, request)):
-        seat = seat_of(request)
-        # What is durable is on disk by itself before anybody is told of it; the store finds its equals.
-        if request.durable or not (seat.shared and _share(plan, request)):
-            plan.seats.add(seat)
-            _look_or_fit(plan, seat)
+        _take_seat(plan, request)
+
+
+def _take_seat(plan: Plan, request: Request) -> None:
+    """Its own, or with its twin."""
+    seat = seat_of(request)
+    # What is durable is on disk by itself before anybody is told of it; the store finds its equals.
+    if request.durable or not (seat.shared and _share(plan, request)):
+        plan.seats.add(seat)
+        _look_or_fit(plan, seat)
 
 
 def _reuse_named(plan: Plan, request: Request) -> bool:
@@ -118,7 +122,12 @@ def looked(plan: Plan, fact: facts.Looked) -> None:
     if known is None:
         routing.fit_or_route(plan, seat)
     elif known.request.fingerprint != seat.request.fingerprint:
-        plan.out += [_conflict(caller) for caller in plan.seats.close(seat)]
+        for caller in plan.seats.close(seat):
+            # A twin that joined meanwhile has an id of its own.
+            if caller.named and caller.id == seat.request.id:
+                plan.out.append(_conflict(caller))
+            else:
+                _take_seat(plan, caller)
     elif known.result is None:
         _attach(plan, seat, known.request)
     elif isinstance(known.result, Fault):

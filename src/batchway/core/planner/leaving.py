@@ -4,7 +4,9 @@ from batchway.core import errors, facts
 from batchway.core.commands import Acknowledge, Refuse
 from batchway.core.planner import ending, sending
 from batchway.core.planner.plan import Plan
+from batchway.core.rescue import overdue
 from batchway.core.seats import Seat
+from batchway.core.types import Request
 
 LATE = "The deadline passed before the answer came (on_deadline=fail)."
 
@@ -67,12 +69,35 @@ def hand_over(plan: Plan) -> None:
     for seat in plan.seats.away():
         if seat.request.ask in plan.ended:
             continue  # Its answer is being written down.
-        told = f"The gateway is shutting down; request '{seat.request.id}' goes on, on disk: ask for it by its id."
+        _tell_it_goes_on(plan, seat)
+
+
+def end(plan: Plan) -> None:
+    """The time to end is over as well: what is on disk goes on from there, the rest is over."""
+    over = errors.Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
+    for seat in plan.seats.waited_for():
+        if seat.on_disk or seat.request.ask in plan.ended:
+            _tell_it_goes_on(plan, seat)
+            continue
         for caller in plan.seats.close(seat):
-            # The same id attaches, so that an SDK's own retry does no harm; without it, it would be paid again.
-            safe = caller.named and caller.id == seat.request.id
-            refusal = errors.Stopping(told, retry_after=1.0) if safe else errors.GoesOn(told)
-            plan.out.append(Refuse(request=caller, fault=refusal.fault, why="it goes on, on disk", on_disk=True))
+            # What was about to be saved may be on disk all the same.
+            refuse = Refuse(request=caller, fault=over, why="stopped before its answer came", on_disk=seat.durable)
+            plan.out.append(refuse)
+
+
+def _tell_it_goes_on(plan: Plan, seat: Seat) -> None:
+    told = f"The gateway is shutting down; request '{seat.request.id}' goes on, on disk: ask for it by its id."
+    for caller in plan.seats.close(seat):
+        # The same id attaches, so that an SDK's own retry does no harm; without it, it would be paid again.
+        safe = caller.named and caller.id == seat.request.id
+        refusal = errors.Stopping(told, retry_after=1.0) if safe else errors.GoesOn(told)
+        plan.out.append(Refuse(request=caller, fault=refusal.fault, why="it goes on, on disk", on_disk=True))
+
+
+def watch_deadline(plan: Plan, request: Request) -> None:
+    """From the disk too: whoever asked for it was promised that it costs nothing after that."""
+    if request.deadline is not None and request.on_deadline == "fail":
+        plan.set_timer(request.deadline, "deadline", request.ask)
 
 
 def deadline_passed(plan: Plan, ask: str) -> None:
@@ -83,11 +108,8 @@ def deadline_passed(plan: Plan, ask: str) -> None:
     seat = plan.seats.of(ask) or plan.seats.led_by(ask)
     if seat is None or seat.request.ask in plan.ended:
         return
-    if seat.request.ask == ask and _fails_for_good(seat):
-        plan.batcher.remove(ask)
-        # The disk is told first: until then nothing may send it.
-        seat.open = False
-        ending.refuse(plan, seat, errors.DeadlinePassed(LATE).fault, "its deadline passed")
+    if _is_unsent(seat) and not wanted(seat, plan.now):
+        fail_for_good(plan, seat)
         return
     caller = seat.waiting.get(ask)
     if caller is None:
@@ -100,7 +122,18 @@ def deadline_passed(plan: Plan, ask: str) -> None:
     _leave(plan, ask, False)
 
 
-def _fails_for_good(seat: Seat) -> bool:
-    """Nothing is sent for it, nobody else waits for it, and the disk has it as pending."""
-    unsent = seat.flight is None and not seat.away and seat.lane != "batch"
-    return unsent and seat.on_disk and seat.waiting.keys() <= {seat.request.ask}
+def wanted(seat: Seat, now: float) -> bool:
+    """Whether it may still come: not for a first caller that wanted it by now or not at all, unless another waits."""
+    return not overdue(seat.request, now) or not all(overdue(request, now) for request in seat.waiting.values())
+
+
+def fail_for_good(plan: Plan, seat: Seat) -> None:
+    """The disk is told first: until then nothing may send it, nor join it."""
+    plan.batcher.remove(seat.request.ask)
+    seat.open = False
+    ending.refuse(plan, seat, errors.DeadlinePassed(LATE).fault, "its deadline passed")
+
+
+def _is_unsent(seat: Seat) -> bool:
+    """Nothing is sent for it, and the disk has it as pending."""
+    return seat.on_disk and seat.flight is None and not seat.away and seat.lane != "batch"

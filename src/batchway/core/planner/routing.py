@@ -103,6 +103,10 @@ def saved(plan: Plan, fact: facts.Saved) -> None:
             ending.give(plan, seat, seat.known)
             return
         leaving.acknowledge(plan, seat)
+        if not leaving.wanted(seat, plan.now):
+            # Its caller was told while it was being saved.
+            leaving.fail_for_good(plan, seat)
+            return
         _depart(plan, seat)
         if plan.stopping:
             leave_window(plan, plan.batcher.flush(plan.now))
@@ -134,6 +138,7 @@ def resumed(plan: Plan, fact: facts.Resumed) -> None:
     if seat is None:
         seat = stored_seat(fact.request)
         plan.seats.add(seat)
+        leaving.watch_deadline(plan, fact.request)
     elif not seat.away:
         return  # It is on its way here already.
     if seat.flight is None and fact.request.ask not in plan.ended:
