@@ -246,11 +246,11 @@ async def test_a_twin_that_has_time_is_not_refused_with_it(tmp_path: Path) -> No
         lane.fault("delay", seconds=2, endpoint="chat")
         first = asyncio.create_task(lane.ask("first please", priority="normal"))
         await until(lane.gate.under_way())
-        one = asyncio.create_task(lane.ask(FIVE[0], **AT_ONCE, request_id="mine", temperature=0))
+        one = asyncio.create_task(lane.ask(FIVE[0], **AT_ONCE, request_id="mine", reuse="auto"))
         await until(lambda: lane.gate.gateway.engine.load().queued == 1)
         with busy(tmp_path):
             await asyncio.sleep(0.7)
-            twin = asyncio.create_task(lane.ask(FIVE[0], priority="normal", temperature=0))
+            twin = asyncio.create_task(lane.ask(FIVE[0], priority="normal", reuse="auto"))
             await asyncio.sleep(0.2)
 
         check_fault(await one, 504, "deadline_passed")
