@@ -169,7 +169,7 @@ async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(tmp_
     """However many requests end meanwhile, and however often each is tried to be written down."""
     thirty = [f"mine-{number}" for number in range(30)]
     async with open_lane(tmp_path, lease=600) as lane:
-        lane.fault("delay", seconds=3, endpoint="chat", count=None)
+        lane.fault("delay", seconds=6, endpoint="chat", count=None)
         with capture_logs() as lines:
             asking = [
                 asyncio.create_task(lane.ask(f"{text} {LARGE[:5000]}", priority="normal", request_id=text))

@@ -86,7 +86,7 @@ class Catalog:
     it is written."""
 
     def __init__(self, find: Find, *, remembered: int = 4096) -> None:
-        """`remembered` bounds the names kept, known or not; the oldest is forgotten first."""
+        """`remembered` bounds the names kept, known or not; beyond it all are forgotten."""
         self._said = _Said(find)
         self._remembered = remembered
 
@@ -137,7 +137,6 @@ class Catalog:
 
     def _remember(self, kept: dict[Key, Value], key: Key, value: Value) -> None:
         if len(kept) >= self._remembered:
-            # Of a copy, and if it is still there: another thread may make room at the same moment.
-            for oldest in tuple(kept)[:1]:
-                kept.pop(oldest, None)
+            # All at once: to look for the oldest, another thread would have to stand still.
+            kept.clear()
         kept[key] = value

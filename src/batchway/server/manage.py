@@ -7,6 +7,7 @@ batches, and that is what these routes then say.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
@@ -26,6 +27,8 @@ from batchway.store.charges import DAY, LedgerLine, Sums
 from batchway.store.events import Told
 from batchway.store.failures import StoreDown
 from batchway.wire.native import instant
+
+_log = structlog.get_logger()
 
 DELETED = CancelAsked(by="the gateway's owner", why="its batch was deleted (DELETE /batches)")
 
@@ -281,7 +284,10 @@ async def _find(gateway: Gateway, batch_id: str) -> tuple[Storage, Batch]:
 
 
 def _page(connection: Connection, which: Filter, limit: int, after: str | None) -> list[Batch]:
-    return batches.search(connection, which, limit=limit, after=after)
+    def pass_over(job_id: str, error: Exception) -> None:
+        _log.error("a batch on disk cannot be read", job_id=job_id, error=str(error)[:200])
+
+    return batches.search(connection, which, limit=limit, after=after, pass_over=pass_over)
 
 
 def _story(connection: Connection, job_id: str) -> tuple[list[Told], Sums]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import structlog
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, tuple_, update
 
@@ -17,8 +16,6 @@ from batchway.store.lists import among
 from batchway.store.tables import is_pending, jobs, requests
 
 IN_JOB = "in_job"
-
-_log = structlog.get_logger()
 
 STATUSES = (
     "formed", "uploading", "uploaded", "submitting", "submit_unknown",
@@ -96,16 +93,29 @@ def find(connection: Connection, batch_id: str) -> Batch | None:
     return None if read is None else _batch(read)
 
 
-def search(connection: Connection, which: Filter, *, limit: int = 100, after: str | None = None) -> list[Batch]:
-    """Jobs, newest first; `after`: those that follow the job of that id. What nobody can read (a newer batchway wrote
-    it, or it is damaged) hides no other."""
+PassOver = Callable[[str, msgspec.DecodeError], None]
+"""Is told of a job, and why it cannot be read."""
+
+
+def search(
+    connection: Connection,
+    which: Filter,
+    *,
+    limit: int = 100,
+    after: str | None = None,
+    pass_over: PassOver | None = None,
+) -> list[Batch]:
+    """Jobs, newest first; `after`: those that follow the job of that id. With `pass_over` what nobody can read (a newer
+    batchway wrote it, or it is damaged) hides no other; without, it is raised."""
     found: list[Batch] = []
     while len(found) < limit and (reads := _following(connection, which, limit - len(found), after)):
         for read in reads:
             try:
                 found.append(_batch(read))
             except msgspec.DecodeError as error:
-                _log.error("a batch on disk cannot be read", job_id=read.id, error=str(error)[:200])
+                if pass_over is None:
+                    raise
+                pass_over(read.id, error)
         after = reads[-1].id
     return found
 
