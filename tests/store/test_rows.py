@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from batchway.store.rows import insert_new_rows, insert_rows
-from batchway.store.tables import charges, learnt
+from batchway.store.rows import TOGETHER, insert_new_rows, insert_rows
+from batchway.store.tables import charges, learnt, turnarounds
 
 ODD = '100 % \'s "?" :x %(y)s \N{SNOWMAN}'
 
@@ -29,6 +29,20 @@ def test_many_rows_and_one(connection: Connection) -> None:
     insert_rows(connection, learnt, NAMES, [lesson(name, *said) for name, said in many.items()])
     insert_rows(connection, learnt, NAMES, [lesson("one", ODD)])
     assert lessons(connection) == many | {"one": (ODD, 0.5)}
+
+
+def test_what_rows_have_in_common_is_in_each_of_them(connection: Connection) -> None:
+    """A column may be alike from end to end, or look so by its ends alone; so may all of them."""
+    names = ("provider", "model", "at", "seconds", "n")
+    middle = [("p", None, 1.0, 0.5, number) for number in range(TOGETHER)]
+    odd = [(f"p{number}" if number == 7 else "p", ODD, 1.0, 0.5, 3) for number in range(2 * TOGETHER + 1)]
+    for rows in ([("p", "m", 2.0, 0.0, 1)] * TOGETHER * 3, odd):
+        insert_rows(connection, turnarounds, names, rows)
+        found = connection.execute(select(*[turnarounds.c[name] for name in names]).order_by(turnarounds.c.id))
+        assert [tuple(read) for read in found] == rows
+        connection.execute(delete(turnarounds))
+    with pytest.raises(IntegrityError), connection.begin_nested():
+        insert_rows(connection, turnarounds, names, middle)
 
 
 def test_what_is_left_out_takes_its_default(connection: Connection) -> None:

@@ -6,7 +6,7 @@ to write down a request (bench/store.py).
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Insert, Table, insert
@@ -42,17 +42,25 @@ def _insert(connection: Connection, statement: str, rows: Rows, largest: int) ->
     by_many = largest <= SMALL and connection.dialect.name == "sqlite"
     whole = len(rows) // TOGETHER * TOGETHER if by_many else 0
     if whole:
-        groups = [tuple(chain.from_iterable(rows[place : place + TOGETHER])) for place in range(0, whole, TOGETHER)]
-        connection.exec_driver_sql(_together(statement), groups)
+        columns = list(zip(*rows[:whole], strict=True))
+        alike = tuple([column[0] == column[-1] and column.count(column[0]) == whole for column in columns])
+        once = [column[0] for column, same in zip(columns, alike, strict=True) if same]
+        each = list(zip(*[column for column, same in zip(columns, alike, strict=True) if not same], strict=True))
+        groups = [(*once, *chain.from_iterable(each[place : place + TOGETHER])) for place in range(0, whole, TOGETHER)]
+        connection.exec_driver_sql(_together(statement, alike), groups)
     if whole < len(rows):
         connection.exec_driver_sql(statement, list(rows[whole:]))
 
 
 @lru_cache(maxsize=64)
-def _together(statement: str) -> str:
+def _together(statement: str, alike: tuple[bool, ...]) -> str:
+    """The statement for so many rows. What is alike in all of them is given once, before the rest: SQLite copies each
+    text that it is given, and most of what is known of a request it has in common with those beside it."""
     head, values, rest = statement.partition(" VALUES ")
-    row = rest[: rest.index(")") + 1]
-    return head + values + ", ".join([row] * TOGETHER) + rest[len(row) :]
+    once, other = count(1), count(sum(alike) + 1)
+    same = [f"?{next(once)}" if each else None for each in alike]
+    rows = [", ".join([each or f"?{next(other)}" for each in same]) for _ in range(TOGETHER)]
+    return head + values + ", ".join([f"({row})" for row in rows]) + rest[rest.index(")") + 1 :]
 
 
 @lru_cache(maxsize=64)
