@@ -85,10 +85,10 @@ def form(connection: Connection, job: Job, asks: Sequence[str], owner: str) -> l
     return lost
 
 
-def succeed(connection: Connection, job: Job, asks: Sequence[str], before: str) -> None:
+def succeed(connection: Connection, job: Job, rows: Sequence[OpenRow], before: str) -> None:
     """Form a job of open rows of the job before it, which its holder is about to write."""
-    end_rows(connection, before, asks, REQUEUED)
-    _insert(connection, job, asks)
+    end_rows(connection, before, rows, REQUEUED)
+    _insert(connection, job, [row.ask for row in rows])
 
 
 def claim(connection: Connection, owner: str, seconds: float, limit: int) -> list[Held]:
@@ -156,10 +156,11 @@ def ask_to_cancel(connection: Connection, job_id: str, wish: CancelAsked) -> boo
     return connection.execute(unfinished.values(cancel=_json.encode(wish).decode())).rowcount == 1
 
 
-def end_rows(connection: Connection, job_id: str, asks: Sequence[str], state: str) -> None:
+def end_rows(connection: Connection, job_id: str, rows: Sequence[Landing | OpenRow], state: str) -> None:
     """Give open rows their end."""
-    these = job_rows.c.job_id == job_id, among(connection, job_rows.c.ask, asks), job_rows.c.state == OPEN
-    if asks:
+    if rows:
+        its = among(connection, job_rows.c.position, [row.position for row in rows])
+        these = job_rows.c.job_id == job_id, its, job_rows.c.state == OPEN
         connection.execute(update(job_rows).where(*these).values(state=state))
 
 
@@ -167,7 +168,7 @@ def open_rows(connection: Connection, job_id: str, positions: Sequence[int]) -> 
     """Those of these rows that are open. Locked, in one order: until the end of the transaction nobody answers one."""
     these = job_rows.c.job_id == job_id, among(connection, job_rows.c.position, positions), job_rows.c.state == OPEN
     found = _LANDING.where(*these).order_by(requests.c.ask).with_for_update(of=requests)
-    return [Landing(*read) for read in connection.execute(found)]
+    return [Landing(*read) for read in connection.execute(found).all()]
 
 
 def rows(
@@ -178,7 +179,7 @@ def rows(
     found = found.where(job_rows.c.job_id == job_id, job_rows.c.position > after)
     if state is not None:
         found = found.where(job_rows.c.state == state)
-    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit))
+    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit)).all()
     return [JobRow(position=read.position, ask=read.ask, state=read.state) for read in reads]
 
 
@@ -198,7 +199,7 @@ def requests_of(connection: Connection, job: Job, *, after: int = -1, limit: int
     are made of them: where they go, and what they say."""
     found = select(job_rows.c.position, bodies.c.body).join(bodies, bodies.c.ask == job_rows.c.ask)
     found = found.where(job_rows.c.job_id == job.id, job_rows.c.position > after)
-    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit))
+    reads = connection.execute(found.order_by(job_rows.c.position).limit(limit)).all()
     bound = bound_with(job)
     return [(position, msgspec.structs.replace(bound, body=body)) for position, body in reads]
 

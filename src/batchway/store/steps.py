@@ -108,7 +108,7 @@ def land(
         one_each.setdefault(position, outcome)
     rows = jobs.open_rows(connection, held.job.id, list(one_each))
     results = [settle(held.job, row, one_each[row.position]) for row in rows]
-    _end_rows(connection, held.job.id, results)
+    _end_rows(connection, held.job.id, rows, results)
     waiting = {row.ask: row for row in rows if row.status == PENDING}
     return list(zip(results, answers.end(connection, results, waiting), strict=True))
 
@@ -116,7 +116,7 @@ def land(
 def _fail(draft: _Draft, write: Fail) -> None:
     rows = draft.take(write.positions)
     results = [_faulty(row.ask, draft.step.job.id, write.fault, write.why, draft.now) for row in rows]
-    _end_rows(draft.connection, draft.step.job.id, results)
+    _end_rows(draft.connection, draft.step.job.id, rows, results)
     first = answers.add(draft.connection, results)
     draft.ended += [result for result, was in zip(results, first, strict=True) if was]
 
@@ -140,13 +140,14 @@ def _requeue(draft: _Draft, write: Requeue) -> None:
             tokens=sum(row.tokens or 0 for row in some),
             now=draft.now,
         )
-        jobs.succeed(draft.connection, formed, [row.ask for row in some], draft.step.job.id)
+        jobs.succeed(draft.connection, formed, some, draft.step.job.id)
         draft.formed.append(formed)
 
 
 def _reroute(draft: _Draft, _write: Reroute) -> None:
-    asks = [row.ask for row in draft.take()]
-    jobs.end_rows(draft.connection, draft.step.job.id, asks, jobs.REQUEUED)
+    rows = draft.take()
+    jobs.end_rows(draft.connection, draft.step.job.id, rows, jobs.REQUEUED)
+    asks = [row.ask for row in rows]
     requests.requeue(draft.connection, asks, draft.step.reroute_to)
     found = requests.load_many(draft.connection, asks)
     draft.rerouted += [found[ask] for ask in asks if ask in found]
@@ -180,8 +181,12 @@ def _require_berth(connection: Connection, job: Job, berth: Berth) -> None:
         raise Occupied(f"{enqueued} tokens of the model are enqueued, {berth.enqueued} may be")
 
 
-def _end_rows(connection: Connection, job_id: str, results: Sequence[Result]) -> None:
-    done = [result.ask for result in results if isinstance(result.outcome, Answer)]
-    failed = [result.ask for result in results if not isinstance(result.outcome, Answer)]
-    jobs.end_rows(connection, job_id, done, "done")
-    jobs.end_rows(connection, job_id, failed, "failed")
+def _end_rows(
+    connection: Connection, job_id: str, rows: Sequence[Landing | OpenRow], results: Sequence[Result]
+) -> None:
+    """Of each row, how it ended."""
+    ended: dict[bool, list[Landing | OpenRow]] = {True: [], False: []}
+    for row, result in zip(rows, results, strict=True):
+        ended[isinstance(result.outcome, Answer)].append(row)
+    jobs.end_rows(connection, job_id, ended[True], "done")
+    jobs.end_rows(connection, job_id, ended[False], "failed")
