@@ -74,6 +74,13 @@ def test_the_bound_on_depth_is_exact(open_: bytes, close: bytes) -> None:
     assert (refused.value.fault.status, refused.value.fault.code) == (400, "json_too_deep")
 
 
+def test_brackets_that_are_many_but_not_deep_are_taken() -> None:
+    body.check(b"[" + b'{"a":[{}]},' * 100 + b'"{[{[{["]', 4)
+    body.check(b'{"a":"' + b"{[" * 1000 + b'","b":[[[1]]]}', 4)
+    with pytest.raises(BadRequest, match="nested deeper"):
+        body.check(b'{"a":"' + b"{[" * 1000 + b'","b":[[[1]]]}', 3)
+
+
 def test_what_never_closes_is_counted_as_well() -> None:
     with pytest.raises(BadRequest, match="nested deeper"):
         body.check(b"[" * 100_000, 64)
