@@ -7,9 +7,14 @@ Three ways of reuse, from the widest to the narrowest rule:
   whatever `reuse` says, because it is the same caller trying again (SDKs time out and retry without an id).
 """
 
+from functools import lru_cache
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from batchway.core.types import Answer, Endpoint, Optimize, Packing, Prompt, Request, Reuse
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 UNANSWERING = frozenset(
     {
@@ -33,8 +38,15 @@ def fingerprint(tenant: str, provider: str, endpoint: str, said: bytes, manner: 
     came, for a request that only its caller's own retry may be equal to. `manner` tells apart who allows its answer to
     be made otherwise (see `manner`).
     """
-    whose = f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/{manner}"
-    return sha256(whose.encode() + said).hexdigest()
+    digest = _begun(tenant, provider, endpoint, manner).copy()
+    digest.update(said)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _begun(tenant: str, provider: str, endpoint: str, manner: str) -> "_Hash":
+    """Of what thousands of requests have in common."""
+    return sha256(f"{len(tenant)}:{tenant}/{len(provider)}:{provider}/{endpoint}/{manner}".encode())
 
 
 def manner(packing: Packing, optimize: Optimize) -> str:

@@ -1,6 +1,7 @@
 """Intake: from a body as it came in to a Request that can be decided upon, hints and defaults resolved."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Literal
 
@@ -68,6 +69,32 @@ class Naming(Struct, frozen=True, gc=False):
     """What it is called where it has no `request_id` of its own."""
 
 
+class _Asking(Struct, frozen=True, gc=False):
+    """What came in: who asks what, and how."""
+
+    front: Front
+    content: bytes
+    reading: Reading
+    said: Hints
+    """With the defaults that hold for who asks."""
+    name: str | None
+    """The id that it was given."""
+    identity: Identity
+    now: float
+    detached: bool
+
+
+class _HeldTo(Struct, frozen=True, gc=False):
+    """What holds for requests that are alike in these, whatever they say."""
+
+    identity: Identity
+    said: Hints
+    front: Front
+    detached: bool
+    request: Request
+    """Says nothing. It names its provider, for which the same holds."""
+
+
 class Intake:
     """Makes requests. `names` maps every name of a configured provider to its own; `keyed` are those with a key."""
 
@@ -95,6 +122,7 @@ class Intake:
         self._ids = ids
         self._max_depth = max_depth
         self._store = store
+        self._last: _HeldTo | None = None
 
     def take(
         self,
@@ -111,8 +139,7 @@ class Intake:
         body.check(content, self._max_depth)
         reading = front.read(content)
         said = hints.overlay(reading.hints, hints.from_headers(headers), identity.defaults)
-        if naming is not None:
-            said = hints.named(said, naming.prefix, naming.name)
+        name = said.request_id if naming is None else hints.named(said, naming.prefix, naming.name)
         model = reading.prompt.model or self._defaults.model
         if not model:
             raise BadRequest(
@@ -121,16 +148,13 @@ class Intake:
 
         if detached:
             self._check_detached(reading.prompt, identity)
-
-        def make(provider: str, model: str) -> Request:
-            return self._make(front, content, reading, said, provider, model, identity, now, detached=detached)
-
+        asking = _Asking(front, content, reading, said, name, identity, now, detached)
+        chosen = None
         if model == AUTO:
-            request, chosen = self._choosing.choose(
-                front.endpoint, self._filled(reading.prompt), self._usable(said.provider), make
-            )
+            prompt, usable = self._filled(reading.prompt), self._usable(said.provider)
+            request, chosen = self._choosing.choose(front.endpoint, prompt, usable, partial(self._make, asking))
         else:
-            request, chosen = make(*self.resolve(model, said.provider)), None
+            request = self._make(asking, *self.resolve(model, said.provider))
         return Taken(
             request=request,
             include_usage=reading.include_usage,
@@ -140,31 +164,17 @@ class Intake:
             refers=front.endpoint == "responses" or "images" in reading.prompt.features,
         )
 
-    def _make(
-        self,
-        front: Front,
-        content: bytes,
-        reading: Reading,
-        said: Hints,
-        provider: str,
-        model: str,
-        identity: Identity,
-        now: float,
-        *,
-        detached: bool,
-    ) -> Request:
+    def _make(self, asking: "_Asking", provider: str, model: str) -> Request:
         """The request for this provider and model, its body as they get it."""
-        changes = self._changes(front, reading, model)
+        content, reading = asking.content, asking.reading
         prompt = reading.prompt
+        changes = self._changes(asking.front, reading, model)
         if changes or reading.ours:
             content = _rewrite(content, reading, changes)
         if changes:
             # What was filled in is part of the question.
-            prompt = front.read(content).prompt
-        tenant, authorization = self.account(provider, identity)
-        return self._request(
-            front, content, prompt, said, provider, tenant, identity, reading, authorization, now, detached=detached
-        )
+            prompt = asking.front.read(content).prompt
+        return self._request(asking, self._held_to(asking, provider), content, prompt)
 
     def _filled(self, prompt: Prompt) -> Prompt:
         """The prompt with the defaults that will be in it."""
@@ -199,61 +209,76 @@ class Intake:
             catalog=self._catalog,
         )
 
-    def _request(
-        self,
-        front: Front,
-        content: bytes,
-        prompt: Prompt,
-        said: Hints,
-        provider: str,
-        tenant: str,
-        identity: Identity,
-        reading: Reading,
-        authorization: str | None,
-        now: float,
-        *,
-        detached: bool,
-    ) -> Request:
-        ask = self._ids()
-        packing = "never" if identity.retention == "none" else said.packing or "never"
-        kin = packed.kin(content) if packing != "never" and prompt.last_user is not None else None
-        reuse = said.reuse or "auto"
-        compared = said.request_id is not None or unshared(prompt, front.endpoint, reuse) is None
-        return Request(
-            id=said.request_id or ask,
+    def _request(self, asking: "_Asking", like: Request, content: bytes, prompt: Prompt) -> Request:
+        """`like`: what it is held to, whatever it says."""
+        ask, name, said = self._ids(), asking.name, asking.said
+        kin = packed.kin(content) if like.packing != "never" and prompt.last_user is not None else None
+        compared = name is not None or unshared(prompt, like.endpoint, like.reuse) is None
+        return structs.replace(
+            like,
+            id=name or ask,
             ask=ask,
-            tenant=tenant,
-            key=identity.key,
-            caller=said.caller_id or reading.user or identity.key,
-            provider=provider,
-            endpoint=front.endpoint,
+            caller=said.caller_id or asking.reading.user or like.key,
             body=content,
             prompt=prompt,
             pack_key=None if kin is None else pack_key(kin.key),
             apart=None if kin is None else kin.apart,
             fingerprint=fingerprint(
-                tenant,
-                provider,
-                front.endpoint,
+                like.tenant,
+                like.provider,
+                like.endpoint,
                 _canonical(content) if compared else content,
-                manner(packing, said.optimize or "off"),
+                manner(like.packing, like.optimize),
             ),
-            asked_at=now,
-            deadline=hints.resolve_deadline(said.deadline, now),
+            asked_at=asking.now,
+            deadline=hints.resolve_deadline(said.deadline, asking.now),
+            named=name is not None,
+            durable=like.durable or (name is not None and self._store and like.retention != "none"),
+        )
+
+    def _held_to(self, asking: "_Asking", provider: str) -> Request:
+        """What holds for it whatever it says, as a request that says nothing. Requests that come one after the other
+        mostly have it in common, so the last is kept."""
+        last = self._last
+        if (
+            last is not None
+            and last.identity is asking.identity
+            and last.said is asking.said
+            and last.front is asking.front
+            and last.detached == asking.detached
+            and last.request.provider == provider
+        ):
+            return last.request
+        said, identity = asking.said, asking.identity
+        tenant, authorization = self.account(provider, identity)
+        unkept = identity.retention == "none"
+        request = Request(
+            id="",
+            ask="",
+            tenant=tenant,
+            key=identity.key,
+            caller=identity.key,
+            provider=provider,
+            endpoint=asking.front.endpoint,
+            body=b"",
+            prompt=Prompt(model=""),
+            fingerprint="",
+            asked_at=asking.now,
             priority=said.priority or "normal",
             strategy=said.strategy or "auto",
-            reuse=reuse,
-            packing=packing,
+            reuse=said.reuse or "auto",
+            packing="never" if unkept else said.packing or "never",
             optimize=said.optimize or "off",
             on_deadline=said.on_deadline or "escalate",
             lanes=_lanes(identity),
-            named=said.request_id is not None,
-            durable=self._store and (detached or said.request_id is not None) and identity.retention != "none",
-            detached=detached,
+            durable=self._store and asking.detached and not unkept,
+            detached=asking.detached,
             tags=said.tags,
             retention=identity.retention,
             authorization=authorization,
         )
+        self._last = _HeldTo(identity, said, asking.front, asking.detached, request)
+        return request
 
     def _check_detached(self, prompt: Prompt, identity: Identity) -> None:
         """Accepted now and answered later: it must be on disk before its caller goes."""

@@ -122,11 +122,11 @@ def overlay(*layers: Hints) -> Hints:
     return whole
 
 
-def named(hints: Hints, prefix: str, name: str) -> Hints:
-    """The same, its request called by its own id, or else by this name, after this prefix. Raises BadRequest."""
+def named(hints: Hints, prefix: str, name: str) -> str:
+    """What a request is called: its own id, or else this name, after this prefix. Raises BadRequest."""
     whole = prefix + (hints.request_id or name)
     check_id("request_id", whole)
-    return replace(hints, request_id=whole)
+    return whole
 
 
 def resolve_deadline(deadline: float | str | None, now: float) -> float | None:
