@@ -180,13 +180,23 @@ class Engine:
         of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
         have joined the call. Streams are never driven: their caller follows while the call writes.
         """
-        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        outcome = self._expect(request)
         self._driver = (request.ask, driving) if driving is not None and not request.prompt.stream else None
+        self.tell(facts.Asked(request))
+        self._driver = None
+        return outcome
+
+    def ask_all(self, requests: Sequence[Request]) -> "list[asyncio.Future[Outcome]]":
+        """As `ask`, of many that came together."""
+        outcomes = [self._expect(request) for request in requests]
+        self.tell_all(map(facts.Asked, requests))
+        return outcomes
+
+    def _expect(self, request: Request) -> "asyncio.Future[Outcome]":
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._callers[request.ask] = _Caller(request, outcome)
         if Accepted in self._heard:
             self.publish(Accepted(at=request.asked_at, request=request))
-        self.tell(facts.Asked(request))
-        self._driver = None
         return outcome
 
     def drive(self, ask: str) -> Coroutine[Any, Any, None] | None:

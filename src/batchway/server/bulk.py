@@ -95,14 +95,6 @@ class _Submission(Struct):
     """Why some that can wait go directly all the same."""
 
 
-class _Asked(Struct):
-    """One line that was asked."""
-
-    number: int
-    request: Request
-    outcome: "asyncio.Future[Outcome]"
-
-
 class Bulk:
     """`POST /submit` with JSON Lines."""
 
@@ -187,7 +179,9 @@ class Bulk:
 
     async def _take(self, submission: _Submission, group: list[tuple[int, bytes]]) -> None:
         """Have them put on disk, and keep what became of each, in their order."""
-        asked: list[_Asked | bytes] = []
+        requests: list[Request] = []
+        numbers: list[int] = []
+        said: dict[int, bytes] = {}
         for number, content in group:
             name = None
             try:
@@ -195,16 +189,16 @@ class Bulk:
                     raise TooLarge(f"The line is longer than {self._longest} bytes{BOUND}.")
                 line = lines.read(content)
                 name = None if line.custom_id is None else (submission.prefix or "") + line.custom_id
-                request = await self._request(submission, number, line)
+                requests.append(await self._request(submission, number, line))
+                numbers.append(number)
             except Refusal as refusal:
-                asked.append(_refused(submission, number, name, refusal.fault))
-            else:
-                asked.append(_Asked(number, request, self._engine.ask(request)))
-        under_way = [each for each in asked if isinstance(each, _Asked)]
-        await self._wait(under_way)
-        await self._look_at_prices(submission, [each.request for each in under_way if _waits(each)])
-        told = [_told(submission, each) if isinstance(each, _Asked) else each for each in asked]
-        submission.said.write(b"".join(told))
+                said[number] = _refused(submission, number, name, refusal.fault)
+        outcomes = await self._ask(requests)
+        waiting = [request for request, outcome in zip(requests, outcomes, strict=True) if _waits(request, outcome)]
+        await self._look_at_prices(submission, waiting)
+        for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
+            said[number] = _told(submission, number, request.id, outcome)
+        submission.said.write(b"".join([said[number] for number, _ in group]))
 
     async def _request(self, submission: _Submission, number: int, line: lines.Line) -> Request:
         naming = None
@@ -223,15 +217,15 @@ class Bulk:
             await self._relay.check_used(taken.request, taken.continues)
         return taken.request
 
-    async def _wait(self, asked: list[_Asked]) -> None:
+    async def _ask(self, requests: list[Request]) -> list[Outcome]:
+        outcomes = self._engine.ask_all(requests)
         try:
             # One after the other: with the first, most of them are done, and cost nothing more.
-            for each in asked:
-                await each.outcome
+            return [await outcome for outcome in outcomes]
         except asyncio.CancelledError:
             # Whoever sent them is gone: what is on disk, or about to be, goes on.
-            for each in asked:
-                self._engine.leave(each.request.ask)
+            for request in requests:
+                self._engine.leave(request.ask)
             raise
 
     async def _look_at_prices(self, submission: _Submission, taken: Iterable[Request]) -> None:
@@ -252,21 +246,20 @@ class Bulk:
             submission.dear = next(iter(direct), None)
 
 
-def _waits(asked: _Asked) -> bool:
+def _waits(request: Request, outcome: Outcome) -> bool:
     """Whether it was taken, is not answered yet, and wants the batch lane."""
-    strategy = asked.request.strategy
-    wants = strategy == "batch" or (strategy == "auto" and asked.request.priority == "low")
-    return wants and isinstance(asked.outcome.result(), Acknowledge)
+    strategy = request.strategy
+    wants = strategy == "batch" or (strategy == "auto" and request.priority == "low")
+    return wants and isinstance(outcome, Acknowledge)
 
 
-def _told(submission: _Submission, asked: _Asked) -> bytes:
-    outcome, name = asked.outcome.result(), asked.request.id
+def _told(submission: _Submission, number: int, name: str, outcome: Outcome) -> bytes:
     if isinstance(outcome, Refuse) and not outcome.on_disk:
-        return _refused(submission, asked.number, name, outcome.fault)
+        return _refused(submission, number, name, outcome.fault)
     submission.taken += 1
     if isinstance(outcome, Refuse):
-        return lines.failed(asked.number, name, outcome.fault)
-    return lines.taken(asked.number, name, "completed" if isinstance(outcome, Reply) else "pending")
+        return lines.failed(number, name, outcome.fault)
+    return lines.taken(number, name, "completed" if isinstance(outcome, Reply) else "pending")
 
 
 def _refused(submission: _Submission, number: int, name: str | None, fault: Fault) -> bytes:
