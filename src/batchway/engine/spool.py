@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-IN_MEMORY = 4 << 20
-"""Bytes that are held before they are written to the file: what fits is never written, nor read again."""
+IN_MEMORY = 1 << 20
+"""Bytes that are held before they are written to the file: what fits is never written, nor read again. Sixteen jobs are worked
+on at a time."""
 
 
 class Spool:
