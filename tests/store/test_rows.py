@@ -1,12 +1,13 @@
 """Rows by the thousand: what is inserted is what is read, whatever it holds."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from batchway.store.rows import TOGETHER, insert_new_rows, insert_rows
+from batchway.store.rows import FORMS, TOGETHER, _together, insert_new_rows, insert_rows
 from batchway.store.tables import charges, learnt, turnarounds
 
 ODD = '100 % \'s "?" :x %(y)s \N{SNOWMAN}'
@@ -43,6 +44,20 @@ def test_what_rows_have_in_common_is_in_each_of_them(connection: Connection) -> 
         connection.execute(delete(turnarounds))
     with pytest.raises(IntegrityError), connection.begin_nested():
         insert_rows(connection, turnarounds, names, middle)
+
+
+def test_whatever_rows_have_in_common_the_statements_are_few(connection: Connection) -> None:
+    names = ("provider", "model", "at", "seconds", "n")
+    before, rows = _together.cache_info().currsize, []
+    for alike in product((True, False), repeat=len(names)):
+        for number in range(TOGETHER):
+            row = f"p{number}", f"m{number}", float(number), number / 2, number
+            some = zip(("p", "m", -1.0, -0.5, -1), row, alike, strict=True)
+            rows.append(tuple(common if same else own for common, own, same in some))
+        insert_rows(connection, turnarounds, names, rows[-TOGETHER:])
+    found = connection.execute(select(*[turnarounds.c[name] for name in names]).order_by(turnarounds.c.id))
+    assert [tuple(read) for read in found] == rows
+    assert _together.cache_info().currsize - before <= FORMS
 
 
 def test_what_is_left_out_takes_its_default(connection: Connection) -> None:

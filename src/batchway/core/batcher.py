@@ -274,17 +274,14 @@ class _Window:
         )
 
 
-class _Place:
+class _Place(Struct, eq=False):
     """A ticket in its window."""
 
-    __slots__ = ("lone", "ticket", "until", "wait", "window")
-
-    def __init__(self, window: _Window, ticket: Ticket, until: float, wait: float, lone: bool) -> None:
-        self.window = window
-        self.ticket = ticket
-        self.until = until
-        self.wait = wait
-        self.lone = lone
+    window: _Window
+    ticket: Ticket
+    until: float
+    wait: float
+    lone: bool
 
 
 _Timer = tuple[float, int, _Window, _Place | None]

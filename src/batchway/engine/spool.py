@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 IN_MEMORY = 1 << 20
-"""Bytes that are held before they are written to the file: what fits is never written, nor read again. Sixteen jobs are worked
-on at a time."""
+"""Bytes that are held before they are written to the file: what fits is never written, nor read again. So many for each
+of the jobs that are worked on at a time."""
 
 
 class Spool:

@@ -23,6 +23,12 @@ Rows = Sequence[tuple[Any, ...]]
 TOGETHER = 100
 """Rows that SQLite adds by one statement: a fifth less work than one by one. More of them gain nothing."""
 
+Once = tuple[bool, ...]
+"""Of each column, whether its value is given once for all rows of a statement."""
+
+FORMS = 8
+"""Forms of a statement that differ in what is given once: SQLite keeps each, at a quarter of a MB."""
+
 SMALL = 32 << 10
 """Bytes of a row of which so many may be in memory twice: SQLite copies what a statement is given."""
 
@@ -43,23 +49,40 @@ def _insert(connection: Connection, statement: str, rows: Rows, largest: int) ->
     whole = len(rows) // TOGETHER * TOGETHER if by_many else 0
     if whole:
         columns = list(zip(*rows[:whole], strict=True))
-        alike = tuple([column[0] == column[-1] and column.count(column[0]) == whole for column in columns])
-        once = [column[0] for column, same in zip(columns, alike, strict=True) if same]
-        each = list(zip(*[column for column, same in zip(columns, alike, strict=True) if not same], strict=True))
-        groups = [(*once, *chain.from_iterable(each[place : place + TOGETHER])) for place in range(0, whole, TOGETHER)]
-        connection.exec_driver_sql(_together(statement, alike), groups)
+        once = _given_once(statement, columns)
+        common = [column[0] for column, same in zip(columns, once, strict=True) if same]
+        others = [column for column, same in zip(columns, once, strict=True) if not same]
+        each = list(zip(*others, strict=True))
+        groups = [(*common, *chain.from_iterable(each[at : at + TOGETHER])) for at in range(0, whole, TOGETHER)]
+        connection.exec_driver_sql(_together(statement, once), groups)
     if whole < len(rows):
         connection.exec_driver_sql(statement, list(rows[whole:]))
 
 
+def _given_once(statement: str, columns: Sequence[tuple[Any, ...]]) -> Once:
+    """The columns whose value is the same in all rows, or as many of them as the statements allow that there are."""
+    alike = tuple([column[0] == column[-1] and column.count(column[0]) == len(column) for column in columns])
+    known = _known(statement, len(columns))
+    if len(known) < FORMS and alike not in known:
+        known.append(alike)
+    fitting = [once for once in known if all(same or not given for same, given in zip(alike, once, strict=True))]
+    return max(fitting, key=sum)
+
+
 @lru_cache(maxsize=64)
-def _together(statement: str, alike: tuple[bool, ...]) -> str:
-    """The statement for so many rows. What is alike in all of them is given once, before the rest: SQLite copies each
-    text that it is given, and most of what is known of a request it has in common with those beside it."""
+def _known(_statement: str, columns: int) -> list[Once]:
+    """In which forms it was written so far; in the first, nothing is given once."""
+    return [(False,) * columns]
+
+
+@lru_cache(maxsize=64 * FORMS)
+def _together(statement: str, once: Once) -> str:
+    """The statement for so many rows. What they have in common is given once, before the rest: SQLite copies each text
+    that it is given, and most of what is known of a request it has in common with those beside it."""
     head, values, rest = statement.partition(" VALUES ")
-    once, other = count(1), count(sum(alike) + 1)
-    same = [f"?{next(once)}" if each else None for each in alike]
-    rows = [", ".join([each or f"?{next(other)}" for each in same]) for _ in range(TOGETHER)]
+    first, other = count(1), count(sum(once) + 1)
+    given = [f"?{next(first)}" if same else None for same in once]
+    rows = [", ".join([place or f"?{next(other)}" for place in given]) for _ in range(TOGETHER)]
     return head + values + ", ".join([f"({row})" for row in rows]) + rest[rest.index(")") + 1 :]
 
 
