@@ -233,6 +233,7 @@ class Intake:
             asked_at=asking.now,
             deadline=hints.resolve_deadline(said.deadline, asking.now),
             named=name is not None,
+            tags=said.tags,
             durable=like.durable or (name is not None and self._store and like.retention != "none"),
         )
 
@@ -243,7 +244,7 @@ class Intake:
         if (
             last is not None
             and last.identity is asking.identity
-            and last.said is asking.said
+            and last.said == asking.said
             and last.front is asking.front
             and last.detached == asking.detached
             and last.request.provider == provider
@@ -273,7 +274,6 @@ class Intake:
             lanes=_lanes(identity),
             durable=self._store and asking.detached and not unkept,
             detached=asking.detached,
-            tags=said.tags,
             retention=identity.retention,
             authorization=authorization,
         )

@@ -20,14 +20,14 @@ Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the names."""
 
 
-TOGETHER = 100
+TOGETHER = 50
 """Rows that SQLite adds by one statement: a fifth less work than one by one. More of them gain nothing."""
 
 Once = tuple[bool, ...]
 """Of each column, whether its value is given once for all rows of a statement."""
 
 FORMS = 8
-"""Forms of a statement that differ in what is given once: SQLite keeps each, at a quarter of a MB."""
+"""Forms of a statement that differ in what is given once: SQLite keeps each, at an eighth of a MB."""
 
 SMALL = 32 << 10
 """Bytes of a row of which so many may be in memory twice: SQLite copies what a statement is given."""
