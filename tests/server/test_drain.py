@@ -2,11 +2,18 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
-from tests.gate import CHAT, check_fault, frames, open_gate, until
+import pytest
+from tests.gate import CHAT, PATIENCE, check_fault, frames, open_gate, settings_of, until
 from tests.server.process import batchway, body
+
+from batchway.assemble import gateway
+from batchway.core.events import Accepted
+from batchway.engine.intake import Identity
+from batchway.wire.endpoints import FRONTS
 
 SLOW = [
     {"kind": "delay", "seconds": 1, "match": {"text": "slow"}},
@@ -87,3 +94,27 @@ async def test_what_comes_while_stopping_is_refused() -> None:
         assert refused.headers["retry-after"] == "1"
         assert (await gate.http.get("/health")).json()["status"] != "healthy"
         assert gate.calls == 0
+
+
+class _Broken:
+    """Raises at the second request of several."""
+
+    def __init__(self) -> None:
+        self.hears: Mapping[type, Callable[..., None]] = {Accepted: self._accepted}
+        self._first: str | None = None
+
+    def _accepted(self, event: Accepted) -> None:
+        self._first = self._first or event.request.id
+        if event.request.id != self._first:
+            raise ArithmeticError("a defect")
+
+
+async def test_after_a_defect_among_many_nobody_is_waited_for() -> None:
+    settings = settings_of(drain_timeout=20)
+    async with open_gate() as gate, gateway(settings, sandbox=gate.upstream, listeners=[_Broken()]) as served:
+        take, now = served.intake.take, served.clock.now()
+        asked = [take(FRONTS["chat"], body(text), {}, Identity(tenant="t", key="k"), now).request for text in "abc"]
+        with pytest.raises(ArithmeticError):
+            served.engine.ask_all(asked)
+        async with asyncio.timeout(PATIENCE):
+            await served.engine.drain()

@@ -180,24 +180,29 @@ class Engine:
         of its own. Such a task must not be cancelled when its caller leaves, only told (`leave`): others may
         have joined the call. Streams are never driven: their caller follows while the call writes.
         """
-        outcome = self._expect(request)
         self._driver = (request.ask, driving) if driving is not None and not request.prompt.stream else None
-        self.tell(facts.Asked(request))
-        self._driver = None
+        try:
+            (outcome,) = self.ask_all((request,))
+        finally:
+            self._driver = None
         return outcome
 
     def ask_all(self, requests: Sequence[Request]) -> "list[asyncio.Future[Outcome]]":
-        """As `ask`, of many that came together."""
-        outcomes = [self._expect(request) for request in requests]
-        self.tell_all(map(facts.Asked, requests))
+        """As `ask`, of many that come together."""
+        outcomes: list[asyncio.Future[Outcome]] = [self._loop.create_future() for _ in requests]
+        for request, outcome in zip(requests, outcomes, strict=True):
+            self._callers[request.ask] = _Caller(request, outcome)
+        try:
+            if Accepted in self._heard:
+                for request in requests:
+                    self.publish(Accepted(at=request.asked_at, request=request))
+            self.tell_all(map(facts.Asked, requests))
+        except BaseException:
+            # A defect: nobody waits for an outcome that nobody has.
+            for request in requests:
+                self._callers.pop(request.ask, None)
+            raise
         return outcomes
-
-    def _expect(self, request: Request) -> "asyncio.Future[Outcome]":
-        outcome: asyncio.Future[Outcome] = self._loop.create_future()
-        self._callers[request.ask] = _Caller(request, outcome)
-        if Accepted in self._heard:
-            self.publish(Accepted(at=request.asked_at, request=request))
-        return outcome
 
     def drive(self, ask: str) -> Coroutine[Any, Any, None] | None:
         """The call that this request has to make at once, to be awaited; None: there is none. It ends when the call has

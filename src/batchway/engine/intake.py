@@ -239,7 +239,7 @@ class Intake:
 
     def _held_to(self, asking: "_Asking", provider: str) -> Request:
         """What holds for it whatever it says, as a request that says nothing. Requests that come one after the other
-        mostly have it in common, so the last is kept."""
+        mostly have it in common, so the last is kept, but for a caller's own bearer."""
         last = self._last
         if (
             last is not None
@@ -277,7 +277,8 @@ class Intake:
             retention=identity.retention,
             authorization=authorization,
         )
-        self._last = _HeldTo(identity, said, asking.front, asking.detached, request)
+        if authorization is None:
+            self._last = _HeldTo(identity, said, asking.front, asking.detached, request)
         return request
 
     def _check_detached(self, prompt: Prompt, identity: Identity) -> None:

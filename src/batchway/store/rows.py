@@ -4,6 +4,7 @@ SQLAlchemy writes the statement, once; going through every value of every row as
 to write down a request (bench/store.py).
 """
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, count
@@ -28,6 +29,9 @@ Once = tuple[bool, ...]
 
 FORMS = 8
 """Forms of a statement that differ in what is given once: SQLite keeps each, at an eighth of a MB."""
+
+NUMBERED = not (3, 12) <= sys.version_info < (3, 12, 4)
+"""Whether Python's driver takes `?1`. Those versions took it for a name, and warned of each value (cpython#117995)."""
 
 SMALL = 32 << 10
 """Bytes of a row of which so many may be in memory twice: SQLite copies what a statement is given."""
@@ -63,7 +67,7 @@ def _given_once(statement: str, columns: Sequence[tuple[Any, ...]]) -> Once:
     """The columns whose value is the same in all rows, or as many of them as the statements allow that there are."""
     alike = tuple([column[0] == column[-1] and column.count(column[0]) == len(column) for column in columns])
     known = _known(statement, len(columns))
-    if len(known) < FORMS and alike not in known:
+    if NUMBERED and len(known) < FORMS and alike not in known:
         known.append(alike)
     fitting = [once for once in known if all(same or not given for same, given in zip(alike, once, strict=True))]
     return max(fitting, key=sum)
@@ -81,8 +85,9 @@ def _together(statement: str, once: Once) -> str:
     that it is given, and most of what is known of a request it has in common with those beside it."""
     head, values, rest = statement.partition(" VALUES ")
     first, other = count(1), count(sum(once) + 1)
-    given = [f"?{next(first)}" if same else None for same in once]
-    rows = [", ".join([place or f"?{next(other)}" for place in given]) for _ in range(TOGETHER)]
+    common = [f"?{next(first)}" if same else None for same in once]
+    each = "?{}" if any(once) else "?"
+    rows = [", ".join([place or each.format(next(other)) for place in common]) for _ in range(TOGETHER)]
     return head + values + ", ".join([f"({row})" for row in rows]) + rest[rest.index(")") + 1 :]
 
 
