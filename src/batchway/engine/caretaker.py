@@ -120,6 +120,8 @@ class Caretaker:
         self._pace = pace
         self._shared = shared
         self._company_until = 0.0
+        self._heard = 0
+        """Up to which of those that are awaited it was asked what others made of them."""
         self._wake = wake
         self._reached = reached
         self._tasks: list[asyncio.Task[None]] = []
@@ -223,10 +225,14 @@ class Caretaker:
             self._desk.tell(Resumed(pending.request, why))
 
     async def _hear_of_others(self) -> None:
+        """Of many, some at each beat."""
         awaited = self._desk.awaited(in_jobs=self._shared or self._clock.now() < self._company_until)
-        if not awaited:
+        self._heard = 0 if self._heard >= len(awaited) else self._heard
+        some = awaited[self._heard : self._heard + MANY]
+        self._heard += MANY
+        if not some:
             return
-        for ask, (job_id, result) in (await self._journal.outcomes(awaited)).items():
+        for ask, (job_id, result) in (await self._journal.outcomes(some)).items():
             self._desk.tell(Landed(ask, job_id, result, heard=True))
 
 

@@ -9,9 +9,9 @@ thought per request:
                      │                                                   └─────────┴─────────┘ retry
 
 A *seat* is one question on its way to an answer and everyone who waits for it; a *flight* is one call under way for
-one seat (or several: packed). A seat that is on disk may *follow* its twin. `asking` seats a request, `routing` finds its lane and window, `sending` passes it
-through the gate, `answering` takes what comes back, `ending` tells the callers, `leaving` lets them go, `withdrawing`
-takes a request back.
+one seat (or several: packed). A seat that is on disk may *follow* its twin. `asking` seats a request, `routing` finds
+its lane and window, `sending` passes it through the gate, `answering` takes what comes back, `ending` tells the
+callers, `leaving` lets them go, `withdrawing` takes a request back.
 
 Invariants, held by tests/core/test_planner_property.py:
 
