@@ -113,8 +113,8 @@ def _hint_of(header: str) -> str:
 def overlay(*layers: Hints) -> Hints:
     """One set of hints from several, the first that says something winning field by field."""
     spoken = [layer for layer in layers if layer is not NO_HINTS]
-    if not spoken:
-        return NO_HINTS
+    if len(spoken) < 2:
+        return spoken[0] if spoken else NO_HINTS
     *above, whole = spoken
     for layer in reversed(above):
         said = {name: value for name, value in zip(_HINTS, astuple(layer), strict=True) if value is not None}
