@@ -108,7 +108,6 @@ class World:
         self.new_id = counter("ask-")
         self.told: list[bytes] = []
         self.commanded: list[bytes] = []
-        self.asked: list[Request] = []
         self.waiting: dict[str, Request] = {}
         self.left: dict[str, Request] = {}
         self.looking: dict[str, Request] = {}
@@ -149,7 +148,7 @@ class World:
         """Something happens."""
         actions = (
             [self.ask] * 5
-            + [self.ask_together, self.ask_twins]
+            + [self.ask_together]
             + [self.pass_time] * 2
             + [self.end_call] * 4
             + [self.leave, self.start_stream]
@@ -165,12 +164,6 @@ class World:
         seed = self.dice.random()
         for text in ("a", "b", "c", "d" * 30)[: self.dice.choice([2, 3, 4])]:
             self.ask(Random(seed), text)
-
-    def ask_twins(self) -> None:
-        """Several who ask the same, though not all of them as urgently."""
-        seed = self.dice.random()
-        for _ in range(self.dice.choice([2, 3, 4])):
-            self.ask(Random(seed))
 
     def ask(self, dice: Random | None = None, text: str | None = None) -> None:
         dice = dice or self.dice
@@ -385,15 +378,13 @@ class World:
                 self.tell(facts.TimePassed())
         assert not self.waiting, f"waiting for ever: {list(self.waiting)}"
         load = self.planner.load()
-        assert (load.waiting, load.queued, load.following, load.flights) == (0, 0, 0, 0), load
-        assert self.stopped or self.saved <= self.ended, f"on disk for ever: {self.saved - self.ended}"
+        assert (load.waiting, load.queued, load.flights) == (0, 0, 0), load
 
     # Telling and checking
 
     def tell(self, fact: facts.Fact) -> None:
         self.told.append(msgspec.json.encode((self.now, fact)))
         if isinstance(fact, facts.Asked):
-            self.asked.append(fact.request)
             self.waiting[fact.request.ask] = fact.request
             self.routed_at[fact.request.ask] = self.now
         elif isinstance(fact, facts.Saved | facts.Looked | facts.Fitted):
@@ -463,15 +454,10 @@ class World:
         self._check_window(command.requests, self.policy.job, "batch")
         assert len({(request.provider, request.prompt.model, request.endpoint) for request in command.requests}) == 1
         for request in command.requests:
-            if request.ask not in self.tried and not self._may_have_followed(request):
+            if request.ask not in self.tried:
                 assert self.now <= self.routed_at[request.ask] + self.policy.job.max_wait + 1e-6
             self.tried.add(request.ask)
         self.jobs[command.job_id] = {request.ask: request for request in command.requests}
-
-    def _may_have_followed(self, request: Request) -> bool:
-        """It may have waited for a twin's answer before it went to a window."""
-        twins = [other for other in self.asked if other.fingerprint == request.fingerprint and other is not request]
-        return reusable(request) is None and bool(twins)
 
     def _check_saved(self, requests: tuple[Request, ...]) -> None:
         for request in requests:

@@ -238,7 +238,6 @@ def _print_story(story: Story) -> None:
             "batch": request.batch_id,
             "deadline": when(request.deadline),
             "saved": saved,
-            "asks the same as": story.twin,
         }
     )
     typer.echo("")
@@ -248,7 +247,6 @@ def _print_story(story: Story) -> None:
 def _story(story: Story) -> dict[str, object]:
     return {
         "request": _request(story.request),
-        "twin": story.twin,
         "steps": [{"at": at, "what": what, "why": why, "paid": paid or None} for at, what, why, paid in steps(story)],
         "charges": [_charge(charge) for charge in story.charges],
         "overhead": [_charge(charge) for charge in story.overhead],

@@ -48,12 +48,6 @@ class Seat(Struct, eq=False):
     """What its prompt asks for, once somebody had to know."""
     known: Known | None = None
     """An answer that was made for another and is this one's as well, once the disk has it so."""
-    follows: "Seat | None" = None
-    """It is on disk, and waits there for the answer of this twin."""
-    followers: dict[str, "Seat"] = {}
-    """Those that follow it, by `ask`, in the order in which they came."""
-    alone: bool = False
-    """It followed a twin in vain, and does so no more."""
     attempt: int = 0
     """Calls made for it so far."""
     flight: "Flight | None" = None
@@ -72,11 +66,6 @@ class Seat(Struct, eq=False):
     def away(self) -> bool:
         """It is seen to elsewhere: in a job, or by another process."""
         return self.job is not None or self.elsewhere
-
-    @property
-    def awaited(self) -> bool:
-        """Somebody waits for its answer, or a twin on disk does."""
-        return bool(self.waiting or self.followers)
 
     @property
     def payer(self) -> Request:
@@ -133,17 +122,13 @@ class Seats:
         self._twins: dict[tuple[str, bool], Seat] = {}
         self._named: dict[tuple[str, str], Seat] = {}
         self._abandoned: dict[tuple[str, str, str], Seat] = {}
-        self.following = 0
-        """Seats that follow another."""
-        self.forsaken: list[Seat] = []
-        """Those whose twin was closed without an answer for them: they have to go by themselves."""
 
     def awaited(self, *, in_jobs: bool) -> list[str]:
-        """The `ask` of what is under way in another process and is wanted here; `in_jobs`: or rides in a job."""
+        """The `ask` of what is under way in another process and has callers here; `in_jobs`: or rides in a job."""
         return [
             ask
             for ask, seat in self._by_lead.items()
-            if seat.awaited and seat.flight is None and (seat.elsewhere or (in_jobs and seat.job is not None))
+            if seat.waiting and seat.flight is None and (seat.elsewhere or (in_jobs and seat.job is not None))
         ]
 
     def away(self) -> list[Seat]:
@@ -173,32 +158,6 @@ class Seats:
         """One more waits for this seat; it is no longer abandoned, if it was."""
         seat.waiting[request.ask] = request
         self._by_ask[request.ask] = seat
-        self._take_up(seat)
-
-    def follow(self, lead: Seat, seat: Seat) -> None:
-        """A seat that is on disk waits there for its twin's answer."""
-        seat.follows = lead
-        lead.followers[seat.request.ask] = seat
-        self.following += 1
-        self._take_up(lead)
-
-    def unfollow(self, seat: Seat) -> bool:
-        """It goes by itself. False: it follows none."""
-        lead, seat.follows = seat.follows, None
-        if lead is not None:
-            del lead.followers[seat.request.ask]
-            self.following -= 1
-        return lead is not None
-
-    def release(self, lead: Seat) -> list[Seat]:
-        """Those that follow it, which do so no more."""
-        followers, lead.followers = list(lead.followers.values()), {}
-        self.following -= len(followers)
-        for seat in followers:
-            seat.follows = None
-        return followers
-
-    def _take_up(self, seat: Seat) -> None:
         if seat.abandoned:
             seat.abandoned = False
             self._abandoned.pop(adoption_key(seat.request), None)
@@ -220,9 +179,6 @@ class Seats:
         """Forget a seat. Its callers, in the order in which they came."""
         lead = seat.request
         seat.open = False
-        self.unfollow(seat)
-        if seat.followers:
-            self.forsaken += self.release(seat)
         self._by_lead.pop(lead.ask, None)
         if seat.shared and self._twins.get(twin_key(lead)) is seat:
             del self._twins[twin_key(lead)]
@@ -257,8 +213,3 @@ class Seats:
         if not self._abandoned or request.prompt.stream:
             return None
         return self._abandoned.get(adoption_key(request))
-
-
-def in_time(seat: Seat, request: Request) -> bool:
-    """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
-    return seat.lane != "batch" or request.strategy == "batch" or request.priority == "low"

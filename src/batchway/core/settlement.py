@@ -13,8 +13,6 @@ OVERHEAD = "overhead"
 
 UNHEARD = "nobody waits for it any more"
 
-SHARED = "shares its twin's answer"
-
 UNTOLD = Usage()
 """Of an answer whose provider does not say its usage: what it cost is unknown, and the ledger says so."""
 
@@ -102,7 +100,7 @@ def _reply(caller: Request, answer: Answer, bill: Bill, *, first: bool, again: b
         request=caller,
         answer=answer,
         via=bill.via if first else "coalesced",
-        why=bill.why if first else SHARED,
+        why=bill.why if first else "shares its twin's answer",
         cost=paid,
         saved=0 if again else bill.worth - paid if bill.worth is not None and paid is not None else None,
         age=bill.age,

@@ -99,7 +99,6 @@ class Metrics(Collector):
         self._gauges = [
             ("batchway_requests_waiting", "Requests whose callers wait", lambda: load().waiting),
             ("batchway_requests_queued", "Requests in windows or held for a slot", lambda: load().queued),
-            ("batchway_requests_following", "Requests that wait for a twin's answer", lambda: load().following),
             ("batchway_calls_under_way", "Upstream calls under way", lambda: load().flights),
             ("batchway_cache_entries", "Answers in the cache", lambda: cache()[0]),
             ("batchway_cache_bytes", "Bytes the cache counts for", lambda: cache()[1]),

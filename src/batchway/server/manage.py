@@ -114,7 +114,6 @@ def _totals(gateway: Gateway) -> Shown:
             "left": numbers.left,
             "waiting": load.waiting,
             "queued": load.queued,
-            "following": load.following,
             "by_routed_via": dict(numbers.answered),
         },
         "providers": [shown.calls_of(calls) for calls in numbers.providers()],
@@ -152,13 +151,11 @@ def _ledger(connection: Connection, day: int) -> list[LedgerLine]:
 def _add_queues(app: FastAPI, gateway: Gateway, figures: Figures, admin: Admin) -> None:
     @app.get("/queue/stats", tags=["management"], dependencies=[Depends(admin)])
     async def queue_stats() -> Shown:
-        """`queues`: the windows that are open in this process; `following`: what waits in it for the answer of a
-        request that asks the same. `waiting`: all requests without an answer, of all
+        """`queues`: the windows that are open in this process. `waiting`: all requests without an answer, of all
         processes that share the store, by the lane they are to take, or `in_job`; null where it does not answer."""
-        now, waiting, load = gateway.clock.now(), await figures.waiting(), gateway.engine.load()
+        now, waiting = gateway.clock.now(), await figures.waiting()
         return {
-            "queue_size": load.queued,
-            "following": load.following,
+            "queue_size": gateway.engine.load().queued,
             "queues": [shown.window_of(window, now) for window in gateway.planner.windows()],
             "waiting": None if waiting is None else [shown.waiting_of(count, now) for count in waiting],
         }

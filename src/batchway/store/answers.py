@@ -19,9 +19,6 @@ from batchway.store.tables import answers, is_pending, requests
 
 COMPLETED, FAILED = "completed", "failed"
 
-OF_ANOTHER: frozenset[Via] = frozenset({"cache", "coalesced"})
-"""Ways to an answer that was made for another request."""
-
 CANCELLED_BY_OWNER = Cancelled("The request was cancelled by its owner.").fault
 
 _json = msgspec.json.Encoder()
@@ -103,7 +100,7 @@ def end(connection: Connection, results: Sequence[Result], waiting: dict[str, An
         first.append(saved is not None)
         if saved is not None:
             # What was made for another serves others by that one, and no longer than that.
-            fingerprint = saved.fingerprint if saved.shared and result.via not in OF_ANOTHER else None
+            fingerprint = saved.fingerprint if saved.shared and result.via != "cache" else None
             rows.append(_row(result, fingerprint, saved.retention, bodies=True))
             ended[status_of(result)].append(result.ask)
     _insert(connection, rows)

@@ -10,7 +10,7 @@ from batchway.core.types import Charge
 from batchway.store import charges, events
 from batchway.store.answers import FOUND, Stored, read_stored
 from batchway.store.events import Told
-from batchway.store.tables import PENDING, is_pending, job_rows, jobs, requests
+from batchway.store.tables import job_rows, jobs, requests
 
 
 class Which(Struct, frozen=True, kw_only=True):
@@ -33,9 +33,6 @@ class Story(Struct, frozen=True, kw_only=True):
     charges: tuple[Charge, ...]
     overhead: tuple[Charge, ...] = ()
     """What its rows cost that came back after another answer."""
-    twin: str | None = None
-    """The oldest request under way that asks the same, where this one is in no job: it may wait for that one's
-    answer."""
 
 
 def search(connection: Connection, which: Which, limit: int = 50) -> list[Stored]:
@@ -64,15 +61,7 @@ def _story(connection: Connection, tenant: str, request_id: str) -> Story:
         told=tuple(events.of_request(connection, tenant, request_id)),
         charges=tuple(charges.of_request(connection, tenant, request_id)),
         overhead=tuple(charges.of_rows(connection, tenant, _custom_ids(connection, stored.ask))),
-        twin=_twin(connection, stored) if stored.status == PENDING and stored.job_id is None else None,
     )
-
-
-def _twin(connection: Connection, stored: Stored) -> str | None:
-    same = requests.c.tenant == stored.tenant, requests.c.fingerprint == stored.fingerprint, requests.c.shared
-    others = is_pending, requests.c.ask != stored.ask, *same
-    found: str | None = connection.scalar(select(requests.c.request_id).where(*others).order_by(requests.c.asked_at))
-    return found
 
 
 def _custom_ids(connection: Connection, ask: str) -> list[str]:

@@ -9,9 +9,9 @@ thought per request:
                      │                                                   └─────────┴─────────┘ retry
 
 A *seat* is one question on its way to an answer and everyone who waits for it; a *flight* is one call under way for
-one seat (or several: packed). A seat that is on disk may *follow* its twin. `asking` seats a request, `routing` finds
-its lane and window, `sending` passes it through the gate, `answering` takes what comes back, `ending` tells the
-callers, `leaving` lets them go, `withdrawing` takes a request back.
+one seat (or several: packed). `asking` seats a request, `routing` finds its lane and window, `sending` passes it
+through the gate, `answering` takes what comes back, `ending` tells the callers, `leaving` lets them go, `withdrawing`
+takes a request back.
 
 Invariants, held by tests/core/test_planner_property.py:
 
@@ -25,9 +25,7 @@ Invariants, held by tests/core/test_planner_property.py:
    kept for the caller's retry.
 7. Nothing durable enters a window before it is saved, and nobody hears how it ended before that is on disk.
 8. A job is formed and forgotten: what its requests become comes back by `Landed`, `Resumed` and `Rescue`, and a seat
-   stays only while somebody waits for it, or a twin on disk does.
-9. A seat that is on disk may follow its twin instead of being sent: it is given that one's answer, or goes by itself
-   as soon as that one is closed without, is rescued by its own deadline, and follows nobody a second time.
+   stays only while somebody waits for it.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,8 +55,6 @@ class Load(Struct, frozen=True, kw_only=True):
     """Requests whose callers wait."""
     queued: int
     """Requests in windows or held back for a slot."""
-    following: int
-    """Requests on disk that wait for a twin's answer."""
     flights: int
 
 
@@ -95,8 +91,6 @@ class Planner:
         plan = self._plan
         plan.now, plan.out = now, []
         HANDLERS[type(fact)](plan, fact)
-        while plan.seats.forsaken:
-            routing.go_alone(plan)
         return plan.out
 
     def deadline(self) -> float | None:
@@ -141,12 +135,7 @@ class Planner:
     def load(self) -> Load:
         """How much is under way."""
         plan = self._plan
-        return Load(
-            waiting=len(plan.seats),
-            queued=plan.gate.held + len(plan.batcher),
-            following=plan.seats.following,
-            flights=len(plan.flights),
-        )
+        return Load(waiting=len(plan.seats), queued=plan.gate.held + len(plan.batcher), flights=len(plan.flights))
 
 
 def _time_passed(plan: Plan, _fact: facts.TimePassed) -> None:

@@ -156,7 +156,7 @@ def failed(plan: Plan, fact: facts.Failed) -> None:
 
 def _unheard(plan: Plan, seat: Seat, fault: Fault) -> bool:
     """What failed is not tried again for nobody."""
-    if seat.open and not (seat.awaited or seat.durable):
+    if seat.open and not (seat.waiting or seat.durable):
         ending.refuse(plan, seat, fault, "the call failed, and nobody waits for another try")
     return not seat.open
 
@@ -190,7 +190,7 @@ def _failed_seat(plan: Plan, seat: Seat, flight: Flight, fault: Fault) -> None:
 
 
 def _wait_for_job(plan: Plan, seat: Seat) -> None:
-    if not seat.awaited:
+    if not seat.waiting:
         plan.seats.close(seat)
 
 
@@ -215,7 +215,7 @@ def rescue(plan: Plan, fact: facts.Rescue) -> None:
         leaving.watch_deadline(plan, fact.request)
     elif seat.flight is not None or ask in plan.ended:
         return
-    elif not (plan.batcher.remove(ask) or plan.seats.unfollow(seat) or seat.away):
+    elif not (plan.batcher.remove(ask) or seat.away):
         # At the gate, before another try, or on its way to the disk: it goes from there, and not twice.
         seat.lane, seat.why = "direct", fact.why
         return

@@ -6,7 +6,7 @@ from batchway.core.cost import counterfactual
 from batchway.core.memory import Known
 from batchway.core.planner import ending, leaving, packing, routing
 from batchway.core.planner.plan import Plan
-from batchway.core.seats import Seat, in_time, seat_of, stored_seat
+from batchway.core.seats import Seat, seat_of, stored_seat
 from batchway.core.settlement import book
 from batchway.core.types import Answer, Fault, Request, Via
 
@@ -80,7 +80,7 @@ def _share(plan: Plan, request: Request) -> bool:
         _give(plan, request, kept, "cache", "answered before", booked=False)
         return True
     seat = plan.seats.twin(request)
-    if seat is None or not in_time(seat, request):
+    if seat is None or not _in_time(seat, request):
         return False
     _join(plan, seat, request, "joined its twin in flight")
     return True
@@ -169,3 +169,8 @@ def _conflict(request: Request) -> Refuse:
         param="request_id",
     ).fault
     return Refuse(request=request, fault=fault, why="this request_id came with another body before", taken=False)
+
+
+def _in_time(seat: Seat, request: Request) -> bool:
+    """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
+    return seat.lane != "batch" or request.strategy == "batch" or request.priority == "low"

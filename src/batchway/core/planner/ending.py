@@ -9,15 +9,14 @@ from batchway.core.memory import Known
 from batchway.core.planner import packing
 from batchway.core.planner.plan import Plan
 from batchway.core.seats import Seat
-from batchway.core.settlement import SHARED, UNHEARD, Bill, keep, settle
-from batchway.core.types import Answer, Fault, Request, Via
+from batchway.core.settlement import UNHEARD, Bill, keep, settle
+from batchway.core.types import Answer, Fault, Request
 
 FOUND = "answered before, found in the store"
 
 
 def conclude(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
     """It has ended: tell the callers, or, where the disk has it as pending, first that."""
-    plan.seats.unfollow(seat)
     if seat.on_disk:
         seat.on_disk = False
         plan.ended[seat.request.ask] = (seat, result, bill)
@@ -34,7 +33,6 @@ def kept(plan: Plan, fact: facts.Kept) -> None:
 
 
 def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
-    followers = plan.seats.release(seat) if isinstance(result, Answer) and result.body else []
     callers = plan.seats.close(seat)
     if isinstance(result, Fault):
         for caller in callers:
@@ -51,8 +49,6 @@ def _tell(plan: Plan, seat: Seat, result: Answer | Fault, bill: Bill) -> None:
         request = seat.request
         kept = Known(answer=result, call_id=bill.call_id, fingerprint=request.fingerprint, worth=bill.worth)
         _remember(plan, seat, callers, kept)
-        for follower in followers:
-            give(plan, follower, kept, "coalesced", SHARED)
 
 
 def _saved(bill: Bill, callers: int) -> int:
@@ -74,10 +70,10 @@ def _remember(plan: Plan, seat: Seat, callers: list[Request], kept: Known) -> No
         plan.memory.undelivered.put(adoption_key(request), kept, plan.now)
 
 
-def give(plan: Plan, seat: Seat, known: Known, via: Via = "cache", why: str = FOUND) -> None:
+def give(plan: Plan, seat: Seat, known: Known) -> None:
     """It ends with an answer that is there already, which was made for another."""
     age = max(0.0, plan.now - known.answer.finished_at)
-    bill = Bill(call_id=known.call_id, via=via, cost=0, worth=known.worth, why=why, age=age)
+    bill = Bill(call_id=known.call_id, via="cache", cost=0, worth=known.worth, why=FOUND, age=age)
     conclude(plan, seat, known.answer, bill)
 
 

@@ -34,7 +34,7 @@ def _leave(plan: Plan, ask: str, keep: bool) -> None:
         return
     # Whoever was told that it goes on holds it, whatever the others do who wait for the same.
     seat.kept = seat.kept or keep
-    if seat.awaited:
+    if seat.waiting:
         return
     if seat.durable:
         if seat.away and seat.flight is None:
@@ -69,7 +69,7 @@ def hand_over(plan: Plan) -> None:
     for seat in plan.seats.away():
         if seat.request.ask in plan.ended:
             continue  # Its answer is being written down.
-        tell_it_goes_on(plan, seat)
+        _tell_it_goes_on(plan, seat)
 
 
 def end(plan: Plan) -> None:
@@ -77,7 +77,7 @@ def end(plan: Plan) -> None:
     over = errors.Stopping("The gateway stopped before the answer came; try again.", retry_after=1.0).fault
     for seat in plan.seats.waited_for():
         if seat.on_disk or seat.request.ask in plan.ended:
-            tell_it_goes_on(plan, seat)
+            _tell_it_goes_on(plan, seat)
             continue
         for caller in plan.seats.close(seat):
             # What was about to be saved may be on disk all the same.
@@ -85,7 +85,7 @@ def end(plan: Plan) -> None:
             plan.out.append(refuse)
 
 
-def tell_it_goes_on(plan: Plan, seat: Seat) -> None:
+def _tell_it_goes_on(plan: Plan, seat: Seat) -> None:
     told = f"The gateway is shutting down; request '{seat.request.id}' goes on, on disk: ask for it by its id."
     for caller in plan.seats.close(seat):
         # The same id attaches, so that an SDK's own retry does no harm; without it, it would be paid again.

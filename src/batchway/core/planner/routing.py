@@ -13,15 +13,10 @@ from batchway.core.planner.plan import Plan
 from batchway.core.policy import WindowRule
 from batchway.core.router import prompt_budget
 from batchway.core.router import route as choose_lane
-from batchway.core.seats import Seat, in_time, stored_seat
+from batchway.core.seats import Seat, stored_seat
 from batchway.core.types import Lane, Packing, Request
 
 UNBATCHABLE = "its Batch API does not take this request"
-
-FOLLOWS = "waits on disk for its twin's answer"
-
-FOLLOWING = 50_000
-"""Requests that may do so at a time, at a kB each; what comes beyond goes by itself."""
 
 
 class _JobKey(Struct, frozen=True, kw_only=True):
@@ -154,10 +149,8 @@ def resumed(plan: Plan, fact: facts.Resumed) -> None:
 
 
 def _depart(plan: Plan, seat: Seat) -> None:
-    """After its twin, into the window that its lane and packing ask for, or straight to the gate."""
+    """Into the window that its lane and packing ask for, or straight to the gate."""
     request = seat.request
-    if _follows(plan, seat):
-        return
     if seat.lane == "batch":
         _open_job_window(plan, seat)
     elif request.packing == "never":
@@ -170,47 +163,14 @@ def _depart(plan: Plan, seat: Seat) -> None:
         _open_window(plan, _pack_key(request, seat.lane), seat, rule, packing.item_tokens(seat))
 
 
-def _follows(plan: Plan, seat: Seat) -> bool:
-    """What is on disk stays there while a twin is on its way whose answer it may have, and is not sent. A stream is
-    sent: its caller reads along."""
-    if not (seat.shared and seat.on_disk) or seat.alone or seat.request.prompt.stream:
-        return False
-    lead = plan.seats.twin(seat.request)
-    if lead is None or lead is seat or not in_time(lead, seat.request) or plan.seats.following >= FOLLOWING:
-        return False
-    plan.seats.follow(lead, seat)
-    seat.why = FOLLOWS
-    _leave_words(seat)
-    return True
-
-
-def go_alone(plan: Plan) -> None:
-    """Those whose twin came to nothing; when we stop, they go on from the disk."""
-    forsaken, plan.seats.forsaken = plan.seats.forsaken, []
-    for seat in forsaken:
-        seat.alone = True
-        if not seat.open or seat.request.ask in plan.ended:
-            continue
-        if plan.stopping:
-            leaving.tell_it_goes_on(plan, seat)
-        else:
-            seat.why = "its twin came to nothing"
-            _depart(plan, seat)
-
-
-def _leave_words(seat: Seat) -> None:
-    """What waits for hours, and for nobody here, has its words on disk alone."""
-    if seat.lane == "batch" and not seat.waiting:
-        seat.request = seat.request.wordless()
-
-
 def _open_job_window(plan: Plan, seat: Seat) -> None:
     request = seat.request
     key = _JobKey(provider=request.provider, model=request.prompt.model, endpoint=request.endpoint)
     rule = plan.policy.job
     # Counting costs more than all else that accepting does, so it is done only where a bound depends on it.
     tokens = request.likely_tokens if rule.max_tokens is None else plan.gate.count(seat)
-    _leave_words(seat)
+    if not seat.waiting:
+        seat.request = request.wordless()
     _open_window(plan, key, seat, rule, tokens)
 
 
@@ -259,7 +219,7 @@ def _form_job(plan: Plan, seats: tuple[Seat, ...], reason: str) -> None:
     plan.out.append(FormJob(job_id=job_id, requests=requests, why=f"the window closed by {reason}"))
     for seat in seats:
         seat.job = job_id
-        if not seat.awaited:
+        if not seat.waiting:
             plan.seats.close(seat)
 
 

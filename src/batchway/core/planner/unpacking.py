@@ -100,7 +100,7 @@ def failed(plan: Plan, flight: Flight, fault: Fault) -> bool:
     if pack is None or pack.size == 1 or fault.whose != "theirs":
         return False
     plan.packer.dropped(pack)
-    places = [place for place, seat in enumerate(flight.seats) if seat.open and (seat.awaited or seat.durable)]
+    places = [place for place, seat in enumerate(flight.seats) if seat.open and (seat.waiting or seat.durable)]
     again = retry_at(fault, flight.attempt - 1, plan.policy, plan.now, plan.dice)
     if again is not None:
         _retry(plan, flight, pack, places, again)
