@@ -148,7 +148,7 @@ class World:
         """Something happens."""
         actions = (
             [self.ask] * 5
-            + [self.ask_together]
+            + [self.ask_together, self.ask_twins]
             + [self.pass_time] * 2
             + [self.end_call] * 4
             + [self.leave, self.start_stream]
@@ -164,6 +164,12 @@ class World:
         seed = self.dice.random()
         for text in ("a", "b", "c", "d" * 30)[: self.dice.choice([2, 3, 4])]:
             self.ask(Random(seed), text)
+
+    def ask_twins(self) -> None:
+        """Several who ask the same."""
+        seed = self.dice.random()
+        for _ in range(self.dice.choice([2, 3, 4])):
+            self.ask(Random(seed))
 
     def ask(self, dice: Random | None = None, text: str | None = None) -> None:
         dice = dice or self.dice
@@ -379,6 +385,7 @@ class World:
         assert not self.waiting, f"waiting for ever: {list(self.waiting)}"
         load = self.planner.load()
         assert (load.waiting, load.queued, load.flights) == (0, 0, 0), load
+        assert self.stopped or self.saved <= self.ended, f"on disk for ever: {self.saved - self.ended}"
 
     # Telling and checking
 

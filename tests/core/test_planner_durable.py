@@ -395,6 +395,37 @@ def test_the_same_id_that_is_under_way_elsewhere_is_waited_for() -> None:
     assert reply.request.ask == looked.ask
 
 
+def test_who_cannot_wait_for_a_batch_joins_nothing_that_is_under_way_elsewhere() -> None:
+    desk = desk_of()
+    desk.tell(known(desk, None, reuse="auto"))
+    (look,) = desk.ask()
+    assert isinstance(look, Look), "it goes by itself"
+    assert isinstance(only(desk.ask(priority="low"), Join), Join)
+
+
+@pytest.mark.parametrize(
+    ("first", "given", "joins"),
+    [
+        ({"priority": "low"}, {}, False),
+        ({"strategy": "batch"}, {}, False),
+        ({"deadline": 90_000.0}, {}, False),
+        ({"deadline": 90_000.0}, {"deadline": 200.0}, False),
+        ({"deadline": 200.0}, {"deadline": 90_000.0}, True),
+        ({}, {"deadline": 200.0}, True),
+        ({}, {}, True),
+        ({"priority": "high"}, {"priority": "low"}, True),
+    ],
+)
+def test_who_is_more_urgent_does_not_join_what_may_yet_go_by_batch(
+    first: dict[str, object], given: dict[str, object], joins: bool
+) -> None:
+    desk = desk_of()
+    (look,) = desk.ask(**first)
+    assert isinstance(look, Look), "its lane is not chosen yet"
+    (command,) = desk.ask(**given)
+    assert isinstance(command, Join if joins else Look)
+
+
 def test_the_same_id_that_failed_has_its_fault() -> None:
     desk = desk_of()
     (refuse,) = desk.tell(known(desk, WRONG))
@@ -575,3 +606,13 @@ def test_what_nobody_waits_for_any_more_is_recorded() -> None:
     desk.tell(facts.Left("ask-2", keep=True))
     (record,) = desk.tell(facts.Failed(call.call_id, WRONG))
     assert isinstance(record, Record) and isinstance(record.ending, Refuse)
+
+
+def test_what_has_failed_by_its_deadline_while_it_was_fitted_ends_once() -> None:
+    desk = desk_of()
+    late = desk.request(**long(durable=True, on_deadline="fail", deadline=desk.now + 5))
+    (fit,) = desk.tell(facts.Resumed(late, "after a restart"))
+    assert isinstance(fit, Fit)
+    (kept,) = desk.tell(facts.TimePassed(), after=5)
+    assert isinstance(kept, Keep)
+    assert desk.tell(facts.Fitted(late.ask, structs.replace(late, tokens=100), "the middle")) == []

@@ -19,7 +19,7 @@ from batchway.engine.rounds import rounds
 from batchway.ports import Clock, Custody, JobStore, Journal, Pending
 
 MANY = 5000
-"""Requests that are taken over at a time."""
+"""Requests that are taken over, or asked after, at a time."""
 
 TURN = 100
 """Of those, so many are seen to before others have their turn."""

@@ -172,5 +172,12 @@ def _conflict(request: Request) -> Refuse:
 
 
 def _in_time(seat: Seat, request: Request) -> bool:
-    """A request joins only a twin that is expected within its own deadline: a batch may take a day."""
-    return seat.lane != "batch" or request.strategy == "batch" or request.priority == "low"
+    """A request joins only a twin that is expected within its own deadline: a batch may take a day, and what is seen to
+    elsewhere may be in one. One whose lane is not chosen yet is joined by who is no more urgent."""
+    if request.strategy == "batch" or request.priority == "low":
+        return True
+    if seat.why:
+        return not (seat.lane == "batch" or seat.away)
+    first = seat.request
+    sooner = first.deadline is None or (request.deadline is not None and first.deadline <= request.deadline)
+    return sooner and (first.priority, first.strategy) == (request.priority, request.strategy)

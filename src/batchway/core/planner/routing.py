@@ -72,7 +72,8 @@ def fit_or_route(plan: Plan, seat: Seat) -> None:
 
 def fitted(plan: Plan, fact: facts.Fitted) -> None:
     seat = plan.seats.led_by(fact.ask)
-    if seat is not None:
+    # It may have ended meanwhile, by its deadline.
+    if seat is not None and fact.ask not in plan.ended:
         seat.request, seat.fitted, seat.tokens = fact.request, fact.removed, fact.request.tokens
         route(plan, seat)
 
