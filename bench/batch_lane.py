@@ -4,7 +4,8 @@ The gateway and the simulated provider are processes of their own. The load asks
 one, and then with JSON Lines, in one call; a run ends when the gateway's store has an answer for every request. What it
 costs to fetch the answers is measured after it. Beside it, in the same run, autobatcher 0.7.0 in an environment of its
 own, with nothing on disk: the same chats through the same provider by its server, whose callers have to wait, and by
-its client, in the process that asks.
+its client, in the process that asks. That one and ours in one call take turns, there and back, since a machine has its
+moods: what counts is the ratio of two turns that follow each other.
 """
 
 import argparse
@@ -16,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from itertools import islice
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -80,27 +83,70 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--batch-size", type=int, default=BATCH, help="requests in a window")
     parser.add_argument("--flush-interval", type=float, default=WINDOW, help="seconds that a window waits")
+    parser.add_argument("--rounds", type=int, default=3, help="turns beside the peer's client")
     parser.add_argument("--peer", action=argparse.BooleanOptionalAction, default=True, help="autobatcher as well")
     parser.add_argument("--folder", type=Path, help="where the store lies: the disk that is measured")
     options = parser.parse_args()
     window = {"BATCHWAY_BATCH_SIZE": options.batch_size, "BATCHWAY_FLUSH_INTERVAL": options.flush_interval}
     with tempfile.TemporaryDirectory(prefix="bench-lane-", dir=options.folder) as folder:
-        place = Path(folder)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            for name, submit in (("one by one", _one_by_one), ("in one call", _in_one_call)):
-                measured = runner.run(gateway(place / name, options.requests, window, submit))
-                print(measured.line(f"batchway, {name}"), flush=True)
-            if options.peer:
-                _install()
-                served = runner.run(peer_server(place, options.requests))
-                print(served.line(f"autobatcher {VERSION}, serve"), flush=True)
-        if options.peer:
-            print(peer(place, options.requests).line(f"autobatcher {VERSION}, client"), flush=True)
+        run = _Run(Path(folder), options.requests, window)
+        run.one_by_one()
+        if not options.peer:
+            run.in_one_call()
+            return
+        _install()
+        run.peer_server()
+        ratios = []
+        for turn in range(options.rounds):
+            if turn % 2 == 0:
+                ours, theirs = run.in_one_call(), run.peer_client()
+            else:
+                theirs, ours = run.peer_client(), run.in_one_call()
+            ratios.append(ours.cpu_seconds / theirs.cpu_seconds)
+        print(
+            f"in one call beside the client: {median(ratios):.2f} x its CPU time "
+            f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds)"
+        )
+
+
+class _Run:
+    """The cases, each in a folder of its own; what was measured is printed at once."""
+
+    def __init__(self, folder: Path, requests: int, window: Mapping[str, float]) -> None:
+        self._folder = folder
+        self._requests = requests
+        self._window = window
+
+    def one_by_one(self) -> Measured:
+        return self._gateway("one by one", _one_by_one)
+
+    def in_one_call(self) -> Measured:
+        return self._gateway("in one call", _in_one_call)
+
+    def peer_server(self) -> Measured:
+        return self._print("autobatcher, serve", _run(peer_server(self._place(), self._requests)))
+
+    def peer_client(self) -> Measured:
+        return self._print("autobatcher, client", peer(self._place(), self._requests))
+
+    def _gateway(self, name: str, submit: Submit) -> Measured:
+        return self._print(f"batchway, {name}", _run(gateway(self._place(), self._requests, self._window, submit)))
+
+    def _place(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._folder))
+
+    def _print(self, name: str, measured: Measured) -> Measured:
+        print(measured.line(name), flush=True)
+        return measured
+
+
+def _run(measuring: Coroutine[Any, Any, Measured]) -> Measured:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(measuring)
 
 
 async def gateway(place: Path, number: int, window: Mapping[str, float], submit: Submit) -> Measured:
     """The gateway, asked for so many. `window`: the settings of its windows."""
-    place.mkdir()
     with _sandbox(place) as provider, _gateway(place, provider, window) as running:
         await _listening(provider)
         await _listening(running)
