@@ -88,21 +88,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store lies: the disk that is measured")
     options = parser.parse_args()
     window = {"BATCHWAY_BATCH_SIZE": options.batch_size, "BATCHWAY_FLUSH_INTERVAL": options.flush_interval}
-    with tempfile.TemporaryDirectory(prefix="bench-lane-", dir=options.folder) as folder:
-        run = _Run(Path(folder), options.requests, window)
-        run.one_by_one()
-        if not options.peer:
-            run.in_one_call()
-            return
-        _install()
-        run.peer_server()
-        ratios = []
-        for turn in range(options.rounds):
-            if turn % 2 == 0:
-                ours, theirs = run.in_one_call(), run.peer_client()
-            else:
-                theirs, ours = run.peer_client(), run.in_one_call()
-            ratios.append(ours.cpu_seconds / theirs.cpu_seconds)
+    run = _Run(options.folder, options.requests, window)
+    run.one_by_one()
+    if not options.peer:
+        run.in_one_call()
+        return
+    _install()
+    run.peer_server()
+    ratios = []
+    for turn in range(options.rounds):
+        if turn % 2 == 0:
+            ours, theirs = run.in_one_call(), run.peer_client()
+        else:
+            theirs, ours = run.peer_client(), run.in_one_call()
+        ratios.append(ours.cpu_seconds / theirs.cpu_seconds)
+    if ratios:
         print(
             f"in one call beside the client: {median(ratios):.2f} x its CPU time "
             f"({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds)"
@@ -110,9 +110,9 @@ def main() -> None:
 
 
 class _Run:
-    """The cases, each in a folder of its own; what was measured is printed at once."""
+    """The cases, each in a folder of its own that is gone after it; what was measured is printed at once."""
 
-    def __init__(self, folder: Path, requests: int, window: Mapping[str, float]) -> None:
+    def __init__(self, folder: Path | None, requests: int, window: Mapping[str, float]) -> None:
         self._folder = folder
         self._requests = requests
         self._window = window
@@ -124,16 +124,20 @@ class _Run:
         return self._gateway("in one call", _in_one_call)
 
     def peer_server(self) -> Measured:
-        return self._print("autobatcher, serve", _run(peer_server(self._place(), self._requests)))
+        with self._place() as place:
+            return self._print("autobatcher, serve", _run(peer_server(Path(place), self._requests)))
 
     def peer_client(self) -> Measured:
-        return self._print("autobatcher, client", peer(self._place(), self._requests))
+        with self._place() as place:
+            return self._print("autobatcher, client", peer(Path(place), self._requests))
 
     def _gateway(self, name: str, submit: Submit) -> Measured:
-        return self._print(f"batchway, {name}", _run(gateway(self._place(), self._requests, self._window, submit)))
+        with self._place() as place:
+            measured = _run(gateway(Path(place), self._requests, self._window, submit))
+            return self._print(f"batchway, {name}", measured)
 
-    def _place(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self._folder))
+    def _place(self) -> AbstractContextManager[str]:
+        return tempfile.TemporaryDirectory(prefix="bench-lane-", dir=self._folder)
 
     def _print(self, name: str, measured: Measured) -> Measured:
         print(measured.line(name), flush=True)
